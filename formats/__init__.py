@@ -1,0 +1,1 @@
+"""Readers: bytes in, volumes or one normalised tree out. Knows nothing of OCI."""

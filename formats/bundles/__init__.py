@@ -1,0 +1,1 @@
+"""Wrappings around disks: compressed files, appliances, boxes."""

@@ -1,0 +1,1 @@
+"""What every reader stands on: sources, entries, trees, the reader protocol, limits, errors."""

@@ -1,0 +1,323 @@
+"""Opening an artifact: from the files that the user named to every volume and tree inside.
+
+::
+
+    files ─► match reader ─┬► Volumes ─► each volume again …          (under limits)
+                           ├► Tree
+                           └► Member ─► once all are known: assemble ─► Volumes ─► …
+
+What cannot be read is kept as the node's ``problem`` and not raised: a foreign partition beside
+the root must not stop the root from being converted. Who needs the node raises it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from formats.core.errors import ConvertError, CorruptError, LimitError, UnsupportedError
+from formats.core.finding import Finding
+from formats.core.limits import DEFAULT_LIMITS, Limits
+from formats.core.origin import Origin
+from formats.core.reader import (
+    Category,
+    GroupReader,
+    Member,
+    Opened,
+    Reader,
+    Siblings,
+    Volume,
+    Volumes,
+)
+from formats.core.registry import Registry, default_registry
+from formats.core.siblings import FolderSiblings, NoSiblings
+from formats.core.source import ByteSource, FileSource
+from formats.core.tree import Tree
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(slots=True)
+class Node:
+    """One thing found: a file, a partition, a logical volume, and what it turned out to be.
+
+    :ivar disk: 0 for what came from the first file the user named, and so on.
+    :ivar reader: None where nothing known is in it.
+    :ivar members: of a group's node, the nodes that it was put together from.
+    """
+
+    volume: Volume
+    disk: int
+    reader: Reader | None = None
+    facts: dict[str, str] = field(default_factory=dict)
+    children: list[Node] = field(default_factory=list)
+    tree: Tree | None = None
+    problem: ConvertError | None = None
+    members: tuple[Node, ...] = ()
+
+    @property
+    def origin(self) -> Origin:
+        """Breadcrumb of the volume itself."""
+        return self.volume.source.origin
+
+    def walk(self) -> Iterator[Node]:
+        """Yield this node and all inside it, parents first."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+
+class Artifact:
+    """An opened artifact; close it, or use it as a context manager.
+
+    :ivar nodes: a node for each file the user named, then one for each assembled group.
+    :ivar findings: what readers noted while opening.
+    """
+
+    def __init__(self, nodes: list[Node], findings: list[Finding], resources: ExitStack) -> None:
+        self.nodes = nodes
+        self.findings = findings
+        self._resources = resources
+
+    def walk(self) -> Iterator[Node]:
+        """Yield all nodes, parents first."""
+        for node in self.nodes:
+            yield from node.walk()
+
+    def close(self) -> None:
+        """Close all files and remove all temporary copies."""
+        self._resources.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_artifact(
+    paths: Sequence[Path],
+    *,
+    registry: Registry | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    allow_backing: Sequence[Path] = (),
+    spool_parent: Path | None = None,
+    progress: Progress | None = None,
+) -> Artifact:
+    """Open files that belong together (one disk image, or all disks of one machine).
+
+    :param allow_backing: further folders from which backing images may come.
+    :param spool_parent: where decompressed copies go; default: the system's temporary folder.
+    :param progress: called with a stage's name, bytes done and bytes in all.
+    :raises InputReadError: if one of ``paths`` cannot be opened.
+    """
+    resources = ExitStack()
+    try:
+        opener = _Opener(
+            registry=registry or default_registry(),
+            limits=limits,
+            allow_backing=allow_backing,
+            spool_parent=spool_parent,
+            progress=progress or _silent,
+            resources=resources,
+        )
+        nodes = [opener.open_file(path, disk) for disk, path in enumerate(paths)]
+        nodes += opener.assemble_groups()
+    except BaseException:
+        resources.close()
+        raise
+    return Artifact(nodes, opener.findings, resources)
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    del stage, done, total
+
+
+@dataclass(frozen=True, slots=True)
+class _Depth:
+    """How deep a source lies; each kind of step has its own limit."""
+
+    nesting: int = 0
+    compression: int = 0
+    backing: int = 0
+
+
+class _Opener:
+    """The state of one :func:`open_artifact`."""
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        limits: Limits,
+        allow_backing: Sequence[Path],
+        spool_parent: Path | None,
+        progress: Progress,
+        resources: ExitStack,
+    ) -> None:
+        self.registry = registry
+        self.limits = limits
+        self.progress = progress
+        self.resources = resources
+        self.findings: list[Finding] = []
+        self._allow_backing = allow_backing
+        self._spool_parent = spool_parent
+        self._spool: Path | None = None
+        self._members: dict[tuple[str, str], list[tuple[Node, Member]]] = {}
+
+    def open_file(self, path: Path, disk: int) -> Node:
+        """Open one file that the user named, and everything in it."""
+        source = FileSource(path)
+        self.resources.callback(source.close)
+        siblings = FolderSiblings(path.parent, self._allow_backing, self.on_close)
+        volume = Volume(source, path.name, siblings=siblings)
+        return self.open_volume(volume, disk, _Depth())
+
+    def open_volume(self, volume: Volume, disk: int, depth: _Depth) -> Node:
+        """Find out what a volume is and open all that is inside; problems stay with the node."""
+        node = Node(volume, disk, problem=volume.problem)
+        if node.problem is not None:
+            return node
+        try:
+            self._open_into(node, depth)
+        except ConvertError as error:
+            node.problem = error.at(node.origin)
+        except RecursionError as error:
+            node.problem = _recursion(node, error)
+        return node
+
+    def _open_into(self, node: Node, depth: _Depth) -> None:
+        volume = node.volume
+        node.reader = self.registry.match(volume.source)
+        if node.reader is None:
+            return
+        siblings = volume.siblings or NoSiblings()
+        depth = self._deeper(depth, node)
+        opened = node.reader.open(volume.source, _Context(self, siblings, depth))
+        if isinstance(opened, Volumes):
+            node.facts.update(opened.facts)
+            for inner in opened.volumes:
+                node.children.append(self.open_volume(inner, node.disk, depth))
+        elif isinstance(opened, Member):
+            node.facts.update(opened.facts)
+            key = (node.reader.name, opened.group)
+            self._members.setdefault(key, []).append((node, opened))
+        else:
+            node.tree = opened
+
+    def _deeper(self, depth: _Depth, node: Node) -> _Depth:
+        is_compression = node.reader is not None and node.reader.category is Category.COMPRESSION
+        deeper = _Depth(
+            depth.nesting + 1, depth.compression + 1 if is_compression else 0, depth.backing
+        )
+        if deeper.nesting > self.limits.nesting:
+            raise LimitError(
+                f"containers are nested more than {self.limits.nesting} deep", origin=node.origin
+            )
+        if deeper.compression > self.limits.stacked_compression:
+            raise LimitError(
+                f"is compressed more than {self.limits.stacked_compression} times over",
+                origin=node.origin,
+            )
+        return deeper
+
+    def assemble_groups(self) -> list[Node]:
+        """Put groups together, and again what groups inside groups are found by that."""
+        nodes: list[Node] = []
+        rounds = 0
+        while self._members:
+            rounds += 1
+            pending, self._members = self._members, {}
+            for (reader_name, _group), found in sorted(pending.items(), key=lambda item: item[0]):
+                nodes.append(self._assemble(reader_name, found, _Depth(nesting=rounds)))
+        return nodes
+
+    def _assemble(self, reader_name: str, found: list[tuple[Node, Member]], depth: _Depth) -> Node:
+        reader = self.registry.get(reader_name)
+        first = found[0][0]
+        node = Node(first.volume, first.disk, reader, members=tuple(member for member, _ in found))
+        if not isinstance(reader, GroupReader):
+            node.problem = UnsupportedError(
+                f"the reader '{reader_name}' gives members and cannot assemble them",
+                origin=first.origin,
+            )
+            return node
+        try:
+            depth = self._deeper(depth, node)
+            context = _Context(self, NoSiblings(), depth)
+            volumes = reader.assemble([member for _, member in found], context)
+        except ConvertError as error:
+            node.problem = error.at(node.origin)
+            return node
+        node.facts.update(volumes.facts)
+        for inner in volumes.volumes:
+            node.children.append(self.open_volume(inner, first.disk, depth))
+        return node
+
+    def on_close(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` when the artifact is closed."""
+        self.resources.callback(callback)
+
+    def spool_folder(self) -> Path:
+        """Return the private folder for decompressed copies, made at the first call."""
+        if self._spool is None:
+            self._spool = Path(tempfile.mkdtemp(prefix="oci-convert-", dir=self._spool_parent))
+            self.resources.callback(shutil.rmtree, self._spool, ignore_errors=True)
+        return self._spool
+
+    def open_as(self, name: str, source: ByteSource, siblings: Siblings, depth: _Depth) -> Opened:
+        """See :meth:`OpenContext.open_as`."""
+        if depth.backing >= self.limits.backing_chain:
+            raise LimitError(
+                f"the chain of backing images is longer than {self.limits.backing_chain}",
+                origin=source.origin,
+                hint="a chain that long is usually a loop: look at it with 'qemu-img info'",
+            )
+        reader = self.registry.get(name)
+        if not reader.probe(source):
+            raise CorruptError(f"is not of the format '{name}'", origin=source.origin)
+        deeper = _Depth(depth.nesting, depth.compression, depth.backing + 1)
+        return reader.open(source, _Context(self, siblings, deeper))
+
+
+def _recursion(node: Node, error: RecursionError) -> ConvertError:
+    problem = CorruptError("its structures are nested without end", origin=node.origin)
+    problem.__cause__ = error
+    return problem
+
+
+class _Context:
+    """One reader's view of the opener."""
+
+    def __init__(self, opener: _Opener, siblings: Siblings, depth: _Depth) -> None:
+        self._opener = opener
+        self._depth = depth
+        self.siblings = siblings
+        self.limits = opener.limits
+
+    @property
+    def spool_folder(self) -> Path:
+        return self._opener.spool_folder()
+
+    def note(self, finding: Finding) -> None:
+        self._opener.findings.append(finding)
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        self._opener.progress(stage, done, total)
+
+    def on_close(self, callback: Callable[[], None]) -> None:
+        self._opener.on_close(callback)
+
+    def open_as(self, reader: str, source: ByteSource, siblings: Siblings | None = None) -> Opened:
+        return self._opener.open_as(reader, source, siblings or self.siblings, self._depth)

@@ -1,0 +1,1 @@
+"""Virtual disk formats: a file that holds a block device."""

@@ -1,0 +1,1 @@
+"""Filesystems: a block device that holds a tree."""

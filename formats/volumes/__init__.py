@@ -1,0 +1,1 @@
+"""Partition tables and volume managers: a block device that holds more of them."""

@@ -1,0 +1,1 @@
+"""What tests share: oracles that nobody here wrote, and the way to compare with them."""

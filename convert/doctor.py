@@ -1,0 +1,168 @@
+"""What this machine has, what is missing, what it would be used for and how to get it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from formats.core.errors import ConvertError
+
+_PROBE_SECONDS = 10
+_SPOOL_WANTED_BYTES = 10 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked for.
+
+    :ivar found: version or other detail, where it is there.
+    :ivar is_required: without it nothing can be converted.
+    """
+
+    name: str
+    is_ok: bool
+    is_required: bool
+    found: str
+    used_for: str
+    remedy: str
+
+    def as_dict(self) -> dict[str, str | bool]:
+        """Return the check as a JSON-ready object."""
+        return {
+            "name": self.name,
+            "ok": self.is_ok,
+            "required": self.is_required,
+            "found": self.found,
+            "used_for": self.used_for,
+            "remedy": self.remedy,
+        }
+
+
+_PACKAGES: tuple[tuple[str, str], ...] = (
+    ("click", "the command line"),
+    ("pydantic", "options"),
+    ("tqdm", "progress"),
+    ("zstandard", "zstd layers and clusters"),
+)
+"""Distributions that are always needed, and for what."""
+
+_PROGRAMS: tuple[tuple[str, str, str], ...] = (
+    ("skopeo", "copying an image to a registry or a Docker daemon", "apt install skopeo"),
+    ("podman", "running an image", "apt install podman"),
+    ("docker", "running an image", "apt install docker.io"),
+    ("umoci", "unpacking an image", "apt install umoci"),
+    ("qemu-img", "turning disks of other formats into qcow2", "apt install qemu-utils"),
+)
+"""Optional programs: name, what users need it for, how to get it. None is needed to convert."""
+
+
+def examine(spool: Path | None = None) -> list[Check]:
+    """Look at everything; ``spool`` is where decompressed copies would go."""
+    checks = [_python()]
+    checks += [_package(name, used_for) for name, used_for in _PACKAGES]
+    checks.append(_readers())
+    checks.append(_spool(spool))
+    checks += [_program(*row) for row in _PROGRAMS]
+    return checks
+
+
+def _python() -> Check:
+    return Check(
+        "python",
+        is_ok=sys.version_info >= (3, 11),
+        is_required=True,
+        found=f"{platform.python_version()} ({platform.machine()}, {os.cpu_count()} processors)",
+        used_for="everything",
+        remedy="install Python 3.11 or newer",
+    )
+
+
+def _package(name: str, used_for: str) -> Check:
+    try:
+        found = version(name) if importlib.util.find_spec(name) else ""
+    except PackageNotFoundError:
+        found = "version unknown"
+    return Check(
+        name,
+        is_ok=bool(found),
+        is_required=True,
+        found=found,
+        used_for=used_for,
+        remedy=f"pip install {name}",
+    )
+
+
+def _readers() -> Check:
+    from formats.core.registry import default_registry  # noqa: PLC0415 - imports every reader
+
+    try:
+        names = [reader.name for reader in default_registry() if reader.doc.reads]
+        found, problem = f"{len(names)} formats", ""
+    except ConvertError as error:
+        found, problem = "", str(error)
+    return Check(
+        "readers",
+        is_ok=bool(found),
+        is_required=True,
+        found=found,
+        used_for="reading artifacts",
+        remedy=problem or "see 'convert formats'",
+    )
+
+
+def _spool(spool: Path | None) -> Check:
+    folder = spool or Path(tempfile.gettempdir())
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        return Check(
+            "spool",
+            is_ok=False,
+            is_required=False,
+            found="",
+            used_for="decompressed copies of .gz, .xz, .bz2 and .zst disks",
+            remedy=f"{folder}: {error.strerror}; name another folder with --spool",
+        )
+    return Check(
+        "spool",
+        is_ok=free >= _SPOOL_WANTED_BYTES,
+        is_required=False,
+        found=f"{free / 1e9:.0f} GB free in {folder}",
+        used_for=f"decompressed copies of disks; only {free / 1e9:.1f} GB are free in {folder}",
+        remedy="name a larger folder with --spool",
+    )
+
+
+def _program(name: str, used_for: str, remedy: str) -> Check:
+    path = shutil.which(name)
+    return Check(
+        name,
+        is_ok=path is not None,
+        is_required=False,
+        found=_first_line(path) if path else "",
+        used_for=used_for,
+        remedy=remedy,
+    )
+
+
+def _first_line(program: str) -> str:
+    try:
+        done = subprocess.run(
+            [program, "--version"],
+            capture_output=True,
+            text=True,
+            timeout=_PROBE_SECONDS,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return program
+    return (done.stdout.strip().splitlines() or [program])[0]

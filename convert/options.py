@@ -1,0 +1,151 @@
+"""What a caller may ask for, validated once, at the edge."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from formats.core.errors import UsageError
+from formats.core.limits import DEFAULT_LIMITS, Limits
+
+
+class Compression(StrEnum):
+    """How a layer is stored."""
+
+    ZSTD = "zstd"
+    GZIP = "gzip"
+    NONE = "none"
+
+
+class Profile(StrEnum):
+    """How much of the machine the normalisation takes away."""
+
+    CONTAINER = "container"
+    STRICT = "strict"
+    NONE = "none"
+
+
+_LEVELS = {Compression.ZSTD: range(1, 20), Compression.GZIP: range(1, 10)}
+
+
+def _words(value: object) -> object:
+    """Take a command as a list, or as one string that is split as a shell would."""
+    return tuple(shlex.split(value)) if isinstance(value, str) else value
+
+
+Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+
+
+class OpenOptions(BaseModel):
+    """How an artifact is opened and which root is taken."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    root: str | None = Field(
+        None, description="the volume to take as root: label, UUID, filesystem label or device"
+    )
+    allow_backing: tuple[Path, ...] = Field(
+        (), description="folders from which backing images and extents may come"
+    )
+    spool: Path | None = Field(None, description="where decompressed copies are put for a while")
+    limits: Limits = Field(DEFAULT_LIMITS, description="limits on untrusted input")
+    source_date_epoch: int | None = Field(
+        None, description="newest time that may appear in the output, seconds since 1970 UTC"
+    )
+
+
+class ConvertOptions(OpenOptions):
+    """How an artifact becomes an image.
+
+    :raises pydantic.ValidationError: a ``ValueError`` that lists every wrong field.
+    """
+
+    compression: Compression | None = Field(
+        None, description="zstd, gzip or none; default: what the destination's readers expect"
+    )
+    level: int | None = Field(None, description="compression level; default: the codec's")
+    jobs: int = Field(
+        default_factory=lambda: os.cpu_count() or 1, ge=1, le=64, description="threads to use"
+    )
+    profile: Profile = Profile.CONTAINER
+    keep: tuple[str, ...] = Field((), description="rules that are not applied")
+    drop: tuple[str, ...] = Field((), description="path patterns that are dropped as well")
+    strict: bool = Field(
+        default=False, description="fail, before anything is written, if content is lost"
+    )
+    entrypoint: Words | None = None
+    cmd: Words | None = None
+    env: tuple[str, ...] = Field((), description="NAME=value")
+    ports: tuple[str, ...] = Field((), description="NUMBER[/tcp|/udp|/sctp]")
+    user: str | None = None
+    workdir: str | None = None
+    labels: tuple[str, ...] = Field((), description="NAME=value")
+
+    @field_validator("env", "labels")
+    @classmethod
+    def _are_pairs(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for item in value:
+            name, separator, _ = item.partition("=")
+            if not name or not separator or "\0" in item:
+                raise ValueError(f"'{item}' is not of the form NAME=value")
+        return value
+
+    @field_validator("ports")
+    @classmethod
+    def _are_ports(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(_port(item) for item in value)
+
+    @field_validator("workdir")
+    @classmethod
+    def _is_absolute(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith("/"):
+            raise ValueError(f"'{value}' does not start with /")
+        return value
+
+    @model_validator(mode="after")
+    def _level_fits(self) -> ConvertOptions:
+        if self.level is None:
+            return self
+        codec = self.compression or Compression.ZSTD
+        allowed = _LEVELS.get(codec)
+        if allowed is None or self.level not in allowed:
+            levels = f"{allowed[0]} to {allowed[-1]}" if allowed else "none at all"
+            raise ValueError(f"{codec.value} takes a level of {levels}, not {self.level}")
+        return self
+
+
+def _port(item: str) -> str:
+    number, _, protocol = item.partition("/")
+    protocol = protocol or "tcp"
+    if not (number.isascii() and number.isdigit() and 1 <= int(number) <= 65535):
+        raise ValueError(f"'{item}' is not a port from 1 to 65535")
+    if protocol not in {"tcp", "udp", "sctp"}:
+        raise ValueError(f"'{item}' names no protocol of tcp, udp, sctp")
+    return f"{int(number)}/{protocol}"
+
+
+def validated(**fields: object) -> ConvertOptions:
+    """Build options from a command line's or a caller's values.
+
+    :raises UsageError: naming the first field that is wrong.
+    """
+    try:
+        return ConvertOptions.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "options"
+        message = first["msg"].removeprefix("Value error, ")
+        raise UsageError(f"{place}: {message}") from error

@@ -100,8 +100,8 @@ class UnitCache:
         self._units: OrderedDict[int, BytesLike] = OrderedDict()
         self._bytes = 0
         self._in_flight: set[int] = set()
-        self._unread: set[int] = set()
-        """decoded ahead, still in the cache, not asked for yet."""
+        self._unread: OrderedDict[int, None] = OrderedDict()
+        """decoded ahead, still in the cache, not asked for yet; in the order of decoding."""
         self._ahead_units = min(self._capacity // 2, _AHEAD_BYTES) // unit_bytes
         self._hints: deque[Iterator[int]] = deque()
         self._threads: list[threading.Thread] = []
@@ -119,14 +119,25 @@ class UnitCache:
                 if data is not None:
                     self._units.move_to_end(unit)
                     if unit in self._unread:
-                        self._unread.remove(unit)
-                        self._work.notify()
+                        self._count_as_read(unit)
                     return data
                 if unit not in self._in_flight:
                     break
                 self._decoded.wait()
+            if self._unread:
+                # The reader is elsewhere: one more may be decoded for each that it had to
+                # decode itself, so that stale hints neither stop later ones nor cost more.
+                self._unread.popitem(last=False)
+                self._work.notify()
             self._in_flight.add(unit)
         return self._fill(unit, is_ahead=False)
+
+    def _count_as_read(self, unit: int) -> None:
+        """Make room for decoding ahead; what was decoded before ``unit`` has been skipped."""
+        oldest = -1
+        while oldest != unit:
+            oldest, _ = self._unread.popitem(last=False)
+        self._work.notify()
 
     def will_need(self, units: Iterable[int], *, urgent: bool = False) -> None:
         """Decode ``units`` in their order, in threads, as far as they fit.
@@ -182,11 +193,11 @@ class UnitCache:
             self._units[unit] = data
             self._bytes += len(data)
             if is_ahead:
-                self._unread.add(unit)
+                self._unread[unit] = None
             while self._bytes > self._capacity and len(self._units) > 1:
                 oldest, dropped = self._units.popitem(last=False)
                 self._bytes -= len(dropped)
-                self._unread.discard(oldest)
+                self._unread.pop(oldest, None)
             self._decoded.notify_all()
         return data
 

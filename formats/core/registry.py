@@ -22,7 +22,12 @@ ENTRY_POINT_GROUP = "oci_convert.readers.v1"
 SUPERSEDES_ALL = "*"
 """In :attr:`Reader.supersedes`: every other reader gives way."""
 
-BUILTIN_READERS: tuple[str, ...] = ("formats.recognised:READERS",)
+BUILTIN_READERS: tuple[str, ...] = (
+    "formats.disks.vmdk.reader:READER",
+    "formats.recognised:READERS",
+    "formats.volumes.gpt:READER",
+    "formats.volumes.mbr:READER",
+)
 """``module:attribute`` of a reader or of a tuple of readers; imported at the first use."""
 
 

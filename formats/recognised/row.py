@@ -1,33 +1,44 @@
-"""Formats that are recognised and not read: each is refused by name, with the way out.
-
-One row a format. When a reader for it arrives, its row goes. Signatures are those of the format's
-own documentation, as listed in ``file(1)``'s and ``blkid(8)``'s public documentation.
-"""
+"""What one row of the tables says, and how it refuses."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
 from formats.core.errors import EncryptedError, UnsupportedError
-from formats.core.reader import Category, OpenContext, ReaderDoc, Signature
+from formats.core.reader import Category, OpenContext, ReaderDoc, Role, Signature
 from formats.core.source import ByteSource
 
-_QEMU_IMG = "convert it with 'qemu-img convert -O qcow2' first"
-_EXPORT = "copy the files out with a machine that reads it, into ext4"
+
+def signature_suffices(source: ByteSource) -> bool:
+    """Return True: for formats whose magic is long enough to be proof."""
+    del source
+    return True
 
 
 @dataclass(frozen=True, slots=True)
 class RecognisedFormat:
-    """A reader whose :meth:`open` always refuses, saying what the input is."""
+    """A reader whose :meth:`open` always refuses, saying what the input is.
+
+    :ivar title: with its article, as in "is …, which is not read".
+    :ivar hint: how to get along today.
+    :ivar check: looks beyond the magic, where that alone is weak.
+    :ivar family: the operating system whose disks look like this, where it is certain enough to
+        be named: "Windows", "BSD", "macOS", "VMware".
+    :ivar role: what a volume of this format is for.
+    """
 
     name: str
     category: Category
     signatures: tuple[Signature, ...]
     title: str
     hint: str
+    check: Callable[[ByteSource], bool] = signature_suffices
     supersedes: frozenset[str] = frozenset()
     is_encrypted: bool = False
+    family: str | None = None
+    role: Role = Role.DATA
 
     @property
     def doc(self) -> ReaderDoc:
@@ -35,9 +46,8 @@ class RecognisedFormat:
         return ReaderDoc(self.title, refuses=f"recognised, not read: {self.hint}")
 
     def probe(self, source: ByteSource) -> bool:
-        """Return True: the signature is all there is to see."""
-        del source
-        return True
+        """Tell whether what is behind the signature is of this format too."""
+        return self.check(source)
 
     def open(self, source: ByteSource, context: OpenContext) -> NoReturn:
         """Refuse.
@@ -48,14 +58,3 @@ class RecognisedFormat:
         del context
         kind = EncryptedError if self.is_encrypted else UnsupportedError
         raise kind(f"is {self.title}, which is not read", origin=source.origin, hint=self.hint)
-
-
-READERS: tuple[RecognisedFormat, ...] = (
-    RecognisedFormat(
-        "vhdx",
-        Category.DISK,
-        (Signature(0, b"vhdxfile"),),
-        "a Hyper-V disk (vhdx)",
-        _QEMU_IMG,
-    ),
-)

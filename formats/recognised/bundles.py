@@ -1,0 +1,23 @@
+"""Bundles and packages that are recognised and not read."""
+
+from __future__ import annotations
+
+from formats.core.reader import Category, Signature
+from formats.recognised.row import RecognisedFormat
+
+BUNDLES: tuple[RecognisedFormat, ...] = (
+    RecognisedFormat(
+        "tar",
+        Category.BUNDLE,
+        (Signature(257, b"ustar"),),
+        "a tar archive (an .ova, a .box or a root tree)",
+        "unpack it with 'tar xf' and give the disk image that is in it",
+    ),
+    RecognisedFormat(
+        "zip",
+        Category.BUNDLE,
+        (Signature(0, b"PK\x03\x04"),),
+        "a zip archive",
+        "unpack it with 'unzip' and give the disk image that is in it",
+    ),
+)

@@ -1,0 +1,68 @@
+"""Disk images that are recognised and not read."""
+
+from __future__ import annotations
+
+from formats.core.reader import Category, Signature
+from formats.core.registry import SUPERSEDES_ALL
+from formats.recognised.row import RecognisedFormat
+
+_QEMU_IMG = "convert it with 'qemu-img convert -O qcow2' first"
+# An image with a trailer starts with the guest's own bytes: partition table, filesystem.
+_WRAPS = frozenset({SUPERSEDES_ALL})
+
+
+def _disk(
+    name: str,
+    title: str,
+    *signatures: Signature,
+    hint: str = _QEMU_IMG,
+    supersedes: frozenset[str] = frozenset(),
+    family: str | None = None,
+) -> RecognisedFormat:
+    return RecognisedFormat(
+        name, Category.DISK, signatures, title, hint, supersedes=supersedes, family=family
+    )
+
+
+DISKS: tuple[RecognisedFormat, ...] = (
+    _disk("bochs", "a Bochs disk", Signature(0, b"Bochs Virtual HD Image")),
+    _disk(
+        "dmg",
+        "an Apple disk image (UDIF dmg)",
+        Signature(-512, b"koly"),
+        supersedes=_WRAPS,
+        family="macOS",
+    ),
+    _disk(
+        "ewf",
+        "a forensic disk image (EWF, E01)",
+        Signature(0, b"EVF\x09\x0d\x0a\xff\x00"),
+        Signature(0, b"EVF2\x0d\x0a\x81\x00"),
+        hint="write it out as a raw disk with 'ewfexport -f raw' first",
+    ),
+    _disk(
+        "parallels",
+        "a Parallels disk",
+        Signature(0, b"WithoutFreeSpace"),
+        Signature(0, b"WithouFreSpacExt"),
+    ),
+    _disk("qed", "a QEMU enhanced disk (qed)", Signature(0, b"QED\0")),
+    _disk("vdi", "a VirtualBox disk (vdi)", Signature(0x40, b"\x7f\x10\xda\xbe")),
+    _disk(
+        "vhd",
+        "a Virtual PC or Hyper-V disk (vhd)",
+        Signature(0, b"conectix"),
+        Signature(-512, b"conectix"),
+        # Virtual PC before 2004 wrote a trailer one byte shorter.
+        Signature(-511, b"conectix"),
+        supersedes=_WRAPS,
+    ),
+    _disk("vhdx", "a Hyper-V disk (vhdx)", Signature(0, b"vhdxfile")),
+    _disk(
+        "wim",
+        "a Windows image (wim)",
+        Signature(0, b"MSWIM\0\0\0"),
+        hint="Windows does not run in a Linux container",
+        family="Windows",
+    ),
+)

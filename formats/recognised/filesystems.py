@@ -1,0 +1,214 @@
+"""Filesystems and swap areas that are recognised and not read."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+
+from formats.core.reader import Category, Role, Signature
+from formats.core.source import ByteSource
+from formats.recognised import probes
+from formats.recognised.row import RecognisedFormat, signature_suffices
+
+_COPY = "copy the files on a machine that mounts it onto an ext4 disk, and convert that"
+_WINDOWS = "Windows does not run in a Linux container; data alone can be copied onto an ext4 disk"
+_UNSQUASH = "unpack it with 'unsquashfs' and put the tree on an ext4 disk: 'mkfs.ext4 -d'"
+_FSCK_EROFS = "unpack it with 'fsck.erofs --extract' and put the tree on an ext4 disk"
+_BOOT_MAGIC = Signature(510, b"\x55\xaa")
+_SWAP_HINT = "a container needs none: leave it out"
+
+
+def _filesystem(
+    name: str,
+    title: str,
+    *signatures: Signature,
+    hint: str = _COPY,
+    check: Callable[[ByteSource], bool] = signature_suffices,
+    supersedes: frozenset[str] = frozenset(),
+    family: str | None = None,
+) -> RecognisedFormat:
+    return RecognisedFormat(
+        name,
+        Category.FILESYSTEM,
+        signatures,
+        title,
+        hint,
+        check=check,
+        supersedes=supersedes,
+        family=family,
+    )
+
+
+def _swap_signatures(*magics: bytes) -> tuple[Signature, ...]:
+    """Return where ``mkswap`` puts its magic: the last ten bytes of the first page."""
+    pages = (4096, 8192, 16384, 32768, 65536)
+    return tuple(Signature(page - 10, magic) for page in pages for magic in magics)
+
+
+def _ufs_signatures(magic: int) -> tuple[Signature, ...]:
+    return tuple(
+        Signature(offset + probes.UFS_MAGIC_OFFSET, struct.pack(order, magic))
+        for offset in probes.UFS_SUPERBLOCKS
+        for order in ("<I", ">I")
+    )
+
+
+FILESYSTEMS: tuple[RecognisedFormat, ...] = (
+    _filesystem("apfs", "an APFS container", Signature(32, b"NXSB"), family="macOS"),
+    _filesystem(
+        "bcachefs",
+        "a bcachefs filesystem",
+        Signature(4120, bytes.fromhex("c68573f666ce90a9d96a60cf803df7ef")),
+    ),
+    _filesystem("bfs", "an SCO boot filesystem", Signature(0, struct.pack("<I", 0x1BADFACE))),
+    _filesystem("btrfs", "a Btrfs filesystem", Signature(0x10040, b"_BHRfS_M")),
+    _filesystem(
+        "cramfs",
+        "a cramfs filesystem",
+        Signature(0, struct.pack("<I", 0x28CD3D45)),
+        Signature(0, struct.pack(">I", 0x28CD3D45)),
+        check=probes.is_cramfs,
+    ),
+    _filesystem("erofs", "an EROFS image", Signature(1024, b"\xe2\xe1\xf5\xe0"), hint=_FSCK_EROFS),
+    _filesystem("exfat", "an exFAT filesystem", Signature(3, b"EXFAT   ")),
+    _filesystem("f2fs", "an F2FS filesystem", Signature(1024, b"\x10\x20\xf5\xf2")),
+    _filesystem(
+        "fat",
+        "a FAT filesystem",
+        Signature(54, b"FAT"),
+        Signature(82, b"FAT"),
+        _BOOT_MAGIC,
+        check=probes.is_fat,
+    ),
+    _filesystem("gfs2", "a GFS2 filesystem", Signature(65536, bytes.fromhex("01161970"))),
+    _filesystem(
+        "hfs", "an HFS filesystem", Signature(1024, b"BD"), check=probes.is_hfs, family="macOS"
+    ),
+    _filesystem(
+        "hfsplus",
+        "an HFS+ filesystem",
+        Signature(1024, b"H+"),
+        Signature(1024, b"HX"),
+        check=probes.is_hfs_plus,
+        family="macOS",
+    ),
+    _filesystem(
+        "iso9660",
+        "an ISO 9660 image",
+        Signature(0x8001, b"CD001"),
+        hint="install or unpack what is on it ('xorriso -osirrox on -indev … -extract / …')",
+        check=probes.is_iso,
+        # Hybrid images carry these around the ISO, for booting from USB sticks and for Macs.
+        supersedes=frozenset({"apm", "gpt", "hfs", "hfsplus", "mbr", "udf"}),
+    ),
+    _filesystem("jfs", "a JFS filesystem", Signature(0x8000, b"JFS1")),
+    _filesystem(
+        "minix",
+        "a Minix filesystem",
+        *(Signature(1040, struct.pack("<H", magic)) for magic in (0x137F, 0x138F, 0x2468, 0x2478)),
+        Signature(1048, struct.pack("<H", 0x4D5A)),
+        check=probes.is_minix,
+    ),
+    _filesystem(
+        "nilfs2",
+        "a NILFS2 filesystem",
+        Signature(1030, struct.pack("<H", 0x3434)),
+        check=probes.is_nilfs,
+    ),
+    _filesystem(
+        "ntfs",
+        "an NTFS filesystem",
+        Signature(3, b"NTFS    "),
+        hint=_WINDOWS,
+        check=probes.is_ntfs,
+        family="Windows",
+    ),
+    _filesystem(
+        "ocfs2",
+        "an OCFS2 filesystem",
+        *(Signature(1024 << shift, b"OCFSV2") for shift in range(4)),
+    ),
+    _filesystem(
+        "refs",
+        "a ReFS filesystem",
+        Signature(3, b"ReFS\0\0\0\0"),
+        hint=_WINDOWS,
+        family="Windows",
+    ),
+    _filesystem("reiser4", "a Reiser4 filesystem", Signature(0x10000, b"ReIsEr4")),
+    _filesystem(
+        "reiserfs",
+        "a ReiserFS filesystem",
+        *(
+            Signature(place, magic)
+            for place in (0x10034, 0x2034)
+            for magic in (b"ReIsErFs", b"ReIsEr2Fs", b"ReIsEr3Fs")
+        ),
+    ),
+    _filesystem("romfs", "a romfs image", Signature(0, b"-rom1fs-")),
+    _filesystem(
+        "squashfs",
+        "a squashfs image",
+        Signature(0, b"hsqs"),
+        Signature(0, b"sqsh"),
+        hint=_UNSQUASH,
+    ),
+    RecognisedFormat(
+        "swap",
+        Category.FILESYSTEM,
+        _swap_signatures(b"SWAPSPACE2", b"SWAP-SPACE"),
+        "a swap area",
+        _SWAP_HINT,
+        role=Role.SWAP,
+    ),
+    RecognisedFormat(
+        "swsuspend",
+        Category.FILESYSTEM,
+        _swap_signatures(b"S1SUSPEND\0", b"S2SUSPEND\0", b"ULSUSPEND\0", b"LINHIB0001"),
+        "a swap area that holds a hibernated system",
+        "shut the machine down properly, so that its filesystems are clean, and image it again",
+        role=Role.SWAP,
+    ),
+    _filesystem("ubi", "a UBI flash image", Signature(0, b"UBI#\1")),
+    _filesystem("ubifs", "a UBIFS image", Signature(0, bytes.fromhex("31181006"))),
+    _filesystem(
+        "udf",
+        "a UDF filesystem",
+        *(Signature(0x8001, magic) for magic in (b"BEA01", b"NSR02", b"NSR03", b"CD001")),
+        check=probes.is_udf,
+    ),
+    _filesystem(
+        "ufs1",
+        "a UFS1 filesystem",
+        *_ufs_signatures(probes.UFS1_MAGIC),
+        check=probes.is_ufs1,
+        family="BSD",
+    ),
+    _filesystem(
+        "ufs2",
+        "a UFS2 filesystem",
+        *_ufs_signatures(probes.UFS2_MAGIC),
+        check=probes.is_ufs2,
+        family="BSD",
+    ),
+    _filesystem(
+        "vmfs",
+        "a VMware datastore (VMFS)",
+        Signature(0x100000, struct.pack("<I", 0xC001D00D)),
+        Signature(0x200000, struct.pack("<I", 0x2FABF15E)),
+        hint="export the machine on it: 'ovftool', or copy its .vmdk files out",
+        family="VMware",
+    ),
+    _filesystem("xfs", "an XFS filesystem", Signature(0, b"XFSB")),
+    _filesystem(
+        "zfs",
+        "a member of a ZFS pool",
+        # The name of the first pair in a label's list; the label is there twice at the front.
+        Signature(0x4018, b"version\0"),
+        Signature(0x44018, b"version\0"),
+        hint="copy the files out of the imported pool onto an ext4 disk",
+    ),
+)
+
+FILESYSTEM_NAMES = frozenset({"ext", *(row.name for row in FILESYSTEMS)})
+"""Every filesystem that a volume manager in front of it takes the place of, ext included."""

@@ -1,0 +1,162 @@
+"""What GPT and MBR share: a partition as a volume, overlaps, and which sector size a table is in.
+
+The tables count in sectors and MBR does not say how large one is. A disk image that was copied
+from a 4K-native disk is told by where its volumes really start (:func:`has_known_start`).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from formats.core.errors import CorruptError, LimitError
+from formats.core.finding import Action, Finding
+from formats.core.limits import Limits
+from formats.core.origin import Origin
+from formats.core.reader import OpenContext, Role, Volume
+from formats.core.source import ByteSource, MemorySource, slice_source
+
+SECTOR_SIZES = (512, 4096)
+
+_KNOWN_STARTS: tuple[tuple[int, bytes], ...] = (
+    (0, b"XFSB"),
+    (0, b"LUKS\xba\xbe"),
+    (3, b"NTFS    "),
+    (3, b"EXFAT   "),
+    (3, b"-FVE-FS-"),
+    (32, b"NXSB"),
+    (54, b"FAT1"),
+    (82, b"FAT32   "),
+    (512, b"LABELONE"),
+    (1024, b"\x10\x20\xf5\xf2"),  # f2fs
+    (1024, b"\xe2\xe1\xf5\xe0"),  # erofs
+    (1080, b"\x53\xef"),  # ext2, ext3, ext4
+    (4086, b"SWAPSPACE2"),
+    (4096, b"\xfc\x4e\x2b\xa9"),  # md 1.2
+    (0x8000, b"JFS1"),
+    (0x8001, b"CD001"),
+    (0x10034, b"ReIsEr"),
+    (0x10040, b"_BHRfS_M"),
+    (0xFFF6, b"SWAPSPACE2"),
+)
+"""Offset inside a volume, and what is there when it holds the common thing of that magic."""
+
+BIOS_PARAMETER_BLOCK = struct.Struct("<3s8sHBHBHHBH")
+"""Jump, OEM name, bytes a sector, sectors a cluster, reserved sectors, FATs, root entries, sectors,
+media, sectors a FAT (Microsoft FAT specification 1.03, BPB); NTFS has the same."""
+_FAT_SECTOR_BYTES = frozenset({512, 1024, 2048, 4096})
+_FAT_MEDIA = frozenset({0xF0, *range(0xF8, 0x100)})
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A partition as its table has it, in bytes.
+
+    :ivar number: as in ``/dev/sda3``.
+    :ivar uuid: PARTUUID, lower case.
+    :ivar title: its type, in words.
+    """
+
+    number: int
+    offset: int
+    length: int
+    role: Role
+    title: str
+    uuid: str | None = None
+    name: str | None = None
+
+
+def has_known_start(source: ByteSource, offset: int = 0) -> bool:
+    """Tell whether a filesystem, swap area, PV or encrypted volume starts at ``offset``."""
+    for place, magic in _KNOWN_STARTS:
+        start = offset + place
+        if start + len(magic) <= source.size and source.read_at(start, len(magic)) == magic:
+            return True
+    return False
+
+
+def is_fat_boot_sector(sector: bytes) -> bool:
+    """Tell whether a sector starts with the BIOS parameter block of a FAT filesystem."""
+    if len(sector) < BIOS_PARAMETER_BLOCK.size:
+        return False
+    jump, _, sector_bytes, cluster, reserved, fats, _, _, media, _ = (
+        BIOS_PARAMETER_BLOCK.unpack_from(sector)
+    )
+    return (
+        jump[0] in {0xEB, 0xE9}
+        and sector_bytes in _FAT_SECTOR_BYTES
+        and cluster != 0
+        and cluster & (cluster - 1) == 0
+        and reserved > 0
+        and fats in {1, 2}
+        and media in _FAT_MEDIA
+    )
+
+
+def partition_volume(source: ByteSource, table: str, partition: Partition) -> Volume:
+    """Return the volume of a partition; one that does not lie on the disk has a problem instead."""
+    label = f"{table}:{partition.number}"
+    origin = source.origin.child(label)
+    end = partition.offset + partition.length
+    inner: ByteSource
+    problem: CorruptError | None = None
+    if end <= source.size:
+        inner = slice_source(source, partition.offset, partition.length, origin)
+    else:
+        inner = MemorySource(b"", origin)
+        problem = CorruptError(
+            f"lies past the end: it should end at byte {end:,} of a disk of {source.size:,}",
+            origin=origin,
+            hint="the disk image may be truncated: compare its size with the original",
+        )
+    return Volume(
+        inner,
+        label,
+        role=partition.role,
+        uuid=partition.uuid,
+        part_label=partition.name,
+        number=partition.number,
+        problem=problem,
+    )
+
+
+def partition_types(partitions: Sequence[Partition]) -> dict[str, str]:
+    """Return the fact that names every partition's type."""
+    if not partitions:
+        return {"partitions": "none"}
+    return {"partitions": ", ".join(f"{item.number} {item.title}" for item in partitions)}
+
+
+def note_overlaps(partitions: Iterable[Partition], origin: Origin, context: OpenContext) -> None:
+    """Report partitions that share bytes.
+
+    It is a finding and not an error: the kernel takes such tables, and each partition still is
+    what its entry says. One of the two is stale, and the filesystem in it will show which.
+    """
+    latest: Partition | None = None
+    for item in sorted(partitions, key=lambda item: (item.offset, item.number)):
+        if latest is not None and item.offset < latest.offset + latest.length:
+            context.note(
+                Finding(
+                    "partitions-overlap",
+                    str(origin).encode(),
+                    Action.REPORTED,
+                    f"partition {item.number} starts inside partition {latest.number}",
+                )
+            )
+        if latest is None or item.offset + item.length > latest.offset + latest.length:
+            latest = item
+
+
+def check_count(count: int, limits: Limits, origin: Origin) -> None:
+    """Hold to the limit on partitions.
+
+    :raises LimitError: if there are more.
+    """
+    if count > limits.partitions:
+        raise LimitError(
+            f"has more than {limits.partitions} partitions",
+            origin=origin,
+            hint="raise the limit 'partitions' if that is what the disk should have",
+        )

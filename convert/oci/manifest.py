@@ -1,0 +1,117 @@
+"""Manifests and indexes (image-spec, manifest.md and image-index.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from convert.oci import media
+from convert.oci.descriptor import Descriptor
+from convert.oci.documents import Document, JsonValue, encode
+from formats.core.errors import CorruptError
+
+SCHEMA_VERSION = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """An image manifest: a config and its layers, lowest first.
+
+    :ivar annotations: sorted by key.
+    """
+
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+    annotations: tuple[tuple[str, str], ...] = ()
+
+    def encode(self) -> bytes:
+        """Return the manifest's bytes."""
+        fields: dict[str, JsonValue] = {
+            "schemaVersion": SCHEMA_VERSION,
+            "mediaType": media.MANIFEST,
+            "config": self.config.as_json(),
+            "layers": [layer.as_json() for layer in self.layers],
+        }
+        if self.annotations:
+            fields["annotations"] = dict(self.annotations)
+        return encode(fields)
+
+    @classmethod
+    def parse(cls, document: Document) -> Manifest:
+        """Read a manifest.
+
+        :raises CorruptError: if it is none. It has to say its media type itself, and must not have
+            the members of an index as well: CVE-2021-41190.
+        """
+        _check_head(document, media.MANIFEST)
+        if "manifests" in document.values:
+            raise document.bad("manifests", "stands in a manifest, which makes it two documents")
+        return cls(
+            config=Descriptor.parse(document.object("config")),
+            layers=tuple(Descriptor.parse(item) for item in document.objects("layers")),
+            annotations=tuple(sorted(document.mapping("annotations").items())),
+        )
+
+
+def parse_index(document: Document) -> list[Descriptor]:
+    """Read an index.
+
+    :raises CorruptError: if it is none. ``mediaType`` may be absent here: most tools that write
+        layouts leave it out.
+    """
+    _check_head(document, media.INDEX, is_optional=True)
+    if "layers" in document.values or "config" in document.values:
+        raise CorruptError(
+            f"{document.what} is both an index and a manifest", origin=document.origin
+        )
+    return [Descriptor.parse(item) for item in document.objects("manifests")]
+
+
+def _check_head(document: Document, media_type: str, *, is_optional: bool = False) -> None:
+    if document.integer("schemaVersion") != SCHEMA_VERSION:
+        raise document.bad("schemaVersion", "is not 2")
+    found = document.optional_text("mediaType")
+    if found is None and is_optional:
+        return
+    if found != media_type:
+        raise document.bad("mediaType", f"is not {media_type}")
+
+
+def ref_name(descriptor: Mapping[str, JsonValue]) -> str | None:
+    """Return what an index calls this descriptor; None if it has no usable name."""
+    annotations = descriptor.get("annotations")
+    name = annotations.get(media.REF_NAME) if isinstance(annotations, Mapping) else None
+    return name if isinstance(name, str) else None
+
+
+def with_entry(index: Mapping[str, JsonValue] | None, entry: Descriptor) -> bytes:
+    """Return an index's bytes with one more image.
+
+    An entry of the same name makes room for the new one, in its place. All else stays as it is,
+    members and annotations that are not known here included. An image without a name replaces
+    nothing but itself.
+
+    :param index: the index as it was read and checked, or None for a new one.
+    """
+    added = entry.as_json()
+    name = ref_name(added)
+    fields: dict[str, JsonValue] = dict(index or {})
+    fields["schemaVersion"] = SCHEMA_VERSION
+    fields["mediaType"] = media.INDEX
+    old = fields.get("manifests")
+    entries: list[JsonValue] = []
+    is_placed = False
+    for item in old if isinstance(old, Sequence) else ():
+        if not _is_replaced(item, name, str(entry.digest)):
+            entries.append(item)
+        elif not is_placed:
+            entries.append(added)
+            is_placed = True
+    fields["manifests"] = entries if is_placed else [*entries, added]
+    return encode(fields)
+
+
+def _is_replaced(item: JsonValue, name: str | None, digest: str) -> bool:
+    if not isinstance(item, Mapping) or ref_name(item) != name:
+        return False
+    return name is not None or item.get("digest") == digest

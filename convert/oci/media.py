@@ -1,0 +1,18 @@
+"""Media types that are written and read (image-spec, media-types.md)."""
+
+from __future__ import annotations
+
+from convert.layers.compress import MEDIA_TYPES
+
+INDEX = "application/vnd.oci.image.index.v1+json"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+
+LAYER_CODECS = {media_type: codec for codec, media_type in MEDIA_TYPES.items()}
+"""Codec of each layer type. Docker's own ``…rootfs.diff.tar.zstd`` was never registered, and half
+of the clients refuse it; it is not written and not read."""
+
+REF_NAME = "org.opencontainers.image.ref.name"
+"""On descriptors in an index only (annotations.md)."""
+CONTAINERD_NAME = "io.containerd.image.name"
+"""Where containerd, and Docker on its store, look for the full name of an image in an archive."""

@@ -23,6 +23,7 @@ SUPERSEDES_ALL = "*"
 """In :attr:`Reader.supersedes`: every other reader gives way."""
 
 BUILTIN_READERS: tuple[str, ...] = (
+    "formats.disks.qcow2.reader:READER",
     "formats.disks.vmdk.reader:READER",
     "formats.recognised:READERS",
     "formats.volumes.gpt:READER",

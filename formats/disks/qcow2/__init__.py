@@ -1,0 +1,1 @@
+"""QEMU copy-on-write disks: :mod:`.header` parses, :mod:`.tables` maps, :mod:`.reader` opens."""

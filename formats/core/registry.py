@@ -27,6 +27,7 @@ BUILTIN_READERS: tuple[str, ...] = (
     "formats.disks.vmdk.reader:READER",
     "formats.recognised:READERS",
     "formats.volumes.gpt:READER",
+    "formats.volumes.lvm:READER",
     "formats.volumes.mbr:READER",
 )
 """``module:attribute`` of a reader or of a tuple of readers; imported at the first use."""

@@ -31,7 +31,7 @@ _AHEAD_BYTES = 8 << 20
 _URGENT_UNITS = 3
 """A single read of this many units is worth the handing over to threads."""
 
-_SCAN_BYTES = 256 << 20
+_SCAN_BYTES = 64 << 20
 """Step of walking a whole disk; the runs of one step are in memory at once."""
 
 

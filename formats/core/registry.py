@@ -25,6 +25,7 @@ SUPERSEDES_ALL = "*"
 BUILTIN_READERS: tuple[str, ...] = (
     "formats.disks.qcow2.reader:READER",
     "formats.disks.vmdk.reader:READER",
+    "formats.filesystems.ext.reader:READER",
     "formats.recognised:READERS",
     "formats.volumes.gpt:READER",
     "formats.volumes.lvm:READER",

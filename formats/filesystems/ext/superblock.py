@@ -12,7 +12,7 @@ from enum import IntFlag
 
 from formats.core.errors import CorruptError, UnsupportedError
 from formats.core.origin import Origin, printable
-from formats.core.source import ByteSource, BytesLike, read_exact
+from formats.core.source import BytesLike, ByteSource, read_exact
 from formats.filesystems.ext.checksums import ALL_ONES, crc32c
 
 SUPERBLOCK_OFFSET = 1024

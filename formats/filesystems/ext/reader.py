@@ -1,0 +1,93 @@
+"""The reader of ext2, ext3 and ext4.
+
+Specification: the Linux kernel's "ext4 Data Structures and Algorithms"
+(https://docs.kernel.org/filesystems/ext4/), ext4(5). Not read: encrypted files, filesystems with
+the compression patch, Lustre's ``dirdata``; see :mod:`~formats.filesystems.ext.superblock`.
+"""
+
+from __future__ import annotations
+
+from formats.core.errors import CorruptError, UnsupportedError
+from formats.core.reader import Category, OpenContext, ReaderDoc, Signature
+from formats.core.source import ByteSource
+from formats.core.tree import TreeInfo
+from formats.filesystems.ext.filesystem import ExtFilesystem
+from formats.filesystems.ext.inode import TYPE_FOLDER, TYPE_MASK
+from formats.filesystems.ext.superblock import (
+    MAGIC,
+    ROOT_INODE,
+    SUPERBLOCK_OFFSET,
+    Compat,
+    Superblock,
+    read_superblock,
+)
+from formats.filesystems.ext.tree import ExtTree
+
+_MAGIC_OFFSET = SUPERBLOCK_OFFSET + 0x38
+
+
+class ExtReader:
+    """ext2, ext3 and ext4 as a tree."""
+
+    name = "ext"
+    category = Category.FILESYSTEM
+    signatures = (Signature(_MAGIC_OFFSET, MAGIC.to_bytes(2, "little")),)
+    supersedes: frozenset[str] = frozenset()
+    doc = ReaderDoc(
+        title="Linux ext2, ext3 and ext4 filesystems",
+        extensions=(".ext2", ".ext3", ".ext4", ".img"),
+        specification="https://docs.kernel.org/filesystems/ext4/",
+        reads="all that mke2fs(8) makes: 1-64 KiB blocks, extents and block maps, inline data,"
+        " bigalloc, meta_bg, sparse_super2, ea_inode, large_dir, casefold, verity; checksums of"
+        " metadata are verified",
+        refuses="encrypted files, e2compr compression, dirdata, external journals,"
+        " unknown incompatible features",
+    )
+
+    def probe(self, source: ByteSource) -> bool:
+        """Tell whether a superblock's worth of bytes is there: two bytes alone prove little."""
+        return source.size >= 2 * SUPERBLOCK_OFFSET
+
+    def open(self, source: ByteSource, context: OpenContext) -> ExtTree:
+        """Read superblock and root folder.
+
+        :raises UnsupportedError: for a feature that is not read, by name.
+        :raises CorruptError: if they are damaged, or the volume is smaller than the filesystem.
+        """
+        superblock = read_superblock(source)
+        if superblock.needs_recovery:
+            raise UnsupportedError(
+                "its journal has not been replayed",
+                origin=source.origin,
+                hint="mount and unmount a copy once",
+            )
+        filesystem = ExtFilesystem(source, superblock, context.limits)
+        root = filesystem.inodes.in_use(ROOT_INODE)
+        if root.mode & TYPE_MASK != TYPE_FOLDER:
+            raise CorruptError("its root is no folder", origin=source.origin)
+        return ExtTree(filesystem, tree_info(superblock))
+
+
+def tree_info(superblock: Superblock) -> TreeInfo:
+    """Return what a superblock says of its filesystem's identity."""
+    used = superblock.block_count - superblock.free_block_count
+    features = [
+        str(feature.name).lower()
+        for flags in (superblock.compat, superblock.incompat, superblock.ro_compat)
+        for feature in flags
+    ]
+    return TreeInfo(
+        format=superblock.format,
+        uuid=str(superblock.uuid) if superblock.uuid.int else None,
+        label=superblock.label or None,
+        size_bytes=superblock.size_bytes,
+        used_bytes=max(used, 0) * superblock.block_bytes,
+        facts={
+            "block size": str(superblock.block_bytes),
+            "journal": "clean" if Compat.HAS_JOURNAL in superblock.compat else "none",
+            "features": " ".join(features),
+        },
+    )
+
+
+READER = ExtReader()

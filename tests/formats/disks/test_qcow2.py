@@ -239,11 +239,9 @@ def test_a_dirty_image_is_read_and_said(tmp_path: Path) -> None:
 # What is refused, and why
 
 
-def problem(
-    image: Path, *, allow_backing: Sequence[Path] = (), limits: Limits = DEFAULT_LIMITS
-) -> str:
+def problem(image: Path, *, limits: Limits = DEFAULT_LIMITS) -> str:
     """Return the text of the error that opening raises."""
-    with opened(image, READER, allow_backing=allow_backing, limits=limits) as artifact:
+    with opened(image, READER, limits=limits) as artifact:
         error = artifact.nodes[0].problem
         assert error is not None, "it was opened"
         return f"{error.code}: {error}"

@@ -7,12 +7,13 @@ the compression patch, Lustre's ``dirdata``; see :mod:`~formats.filesystems.ext.
 
 from __future__ import annotations
 
-from formats.core.errors import CorruptError, UnsupportedError
+from formats.core.errors import CorruptError
 from formats.core.reader import Category, OpenContext, ReaderDoc, Signature
 from formats.core.source import ByteSource
 from formats.core.tree import TreeInfo
 from formats.filesystems.ext.filesystem import ExtFilesystem
 from formats.filesystems.ext.inode import TYPE_FOLDER, TYPE_MASK
+from formats.filesystems.ext.journal_recovery import recover
 from formats.filesystems.ext.superblock import (
     MAGIC,
     ROOT_INODE,
@@ -39,7 +40,7 @@ class ExtReader:
         specification="https://docs.kernel.org/filesystems/ext4/",
         reads="all that mke2fs(8) makes: 1-64 KiB blocks, extents and block maps, inline data,"
         " bigalloc, meta_bg, sparse_super2, ea_inode, large_dir, casefold, verity; checksums of"
-        " metadata are verified",
+        " metadata are verified; dirty journals are replayed in memory, fast commits too",
         refuses="encrypted files, e2compr compression, dirdata, external journals,"
         " unknown incompatible features",
     )
@@ -49,33 +50,38 @@ class ExtReader:
         return source.size >= 2 * SUPERBLOCK_OFFSET
 
     def open(self, source: ByteSource, context: OpenContext) -> ExtTree:
-        """Read superblock and root folder.
+        """Read superblock, journal and root folder.
+
+        A journal that needs it is replayed in memory first, which is noted.
 
         :raises UnsupportedError: for a feature that is not read, by name.
         :raises CorruptError: if they are damaged, or the volume is smaller than the filesystem.
         """
-        superblock = read_superblock(source)
-        if superblock.needs_recovery:
-            raise UnsupportedError(
-                "its journal has not been replayed",
-                origin=source.origin,
-                hint="mount and unmount a copy once",
-            )
-        filesystem = ExtFilesystem(source, superblock, context.limits)
+        recovered = recover(source, read_superblock(source), context.limits)
+        if recovered.finding is not None:
+            context.note(recovered.finding)
+        superblock = recovered.superblock
+        filesystem = ExtFilesystem(recovered.source, superblock, context.limits)
         root = filesystem.inodes.in_use(ROOT_INODE)
         if root.mode & TYPE_MASK != TYPE_FOLDER:
             raise CorruptError("its root is no folder", origin=source.origin)
-        return ExtTree(filesystem, tree_info(superblock))
+        return ExtTree(filesystem, tree_info(superblock, replayed=recovered.finding is not None))
 
 
-def tree_info(superblock: Superblock) -> TreeInfo:
-    """Return what a superblock says of its filesystem's identity."""
+def tree_info(superblock: Superblock, *, replayed: bool = False) -> TreeInfo:
+    """Return what a superblock says of its filesystem's identity.
+
+    :param replayed: whether its journal had to be replayed.
+    """
     used = superblock.block_count - superblock.free_block_count
     features = [
         str(feature.name).lower()
         for flags in (superblock.compat, superblock.incompat, superblock.ro_compat)
         for feature in flags
     ]
+    journal = "replayed" if replayed else "clean"
+    if Compat.HAS_JOURNAL not in superblock.compat:
+        journal = "none"
     return TreeInfo(
         format=superblock.format,
         uuid=str(superblock.uuid) if superblock.uuid.int else None,
@@ -84,7 +90,7 @@ def tree_info(superblock: Superblock) -> TreeInfo:
         used_bytes=max(used, 0) * superblock.block_bytes,
         facts={
             "block size": str(superblock.block_bytes),
-            "journal": "clean" if Compat.HAS_JOURNAL in superblock.compat else "none",
+            "journal": journal,
             "features": " ".join(features),
         },
     )

@@ -46,9 +46,7 @@ class DirectoryParser:
         :raises CorruptError: if an entry does not fit, or has a name that no system allows.
         :raises LimitError: if there are too many.
         """
-        if self._seed is not None:
-            self._verify(block, offset, self._seed)
-        size, position, unpack = len(block), 0, _ENTRY.unpack_from
+        size, position, length, unpack = len(block), 0, 0, _ENTRY.unpack_from
         while position < size:
             if position + _ENTRY.size > size:
                 raise self._damaged("is cut short", offset + position)
@@ -65,6 +63,8 @@ class DirectoryParser:
                     raise self._damaged("has a name of over 255 bytes", offset + position)
                 self._take(block[name_start:name_end], inode)
             position = following
+        if self._seed is not None and length == _TAIL.size:
+            self._verify(block, offset, self._seed)
 
     def _take(self, name: bytes, inode: int) -> None:
         if name in _DOTS:
@@ -76,9 +76,11 @@ class DirectoryParser:
             raise LimitError(f"has more than {self._most:,} names in it", origin=self._origin)
 
     def _verify(self, block: bytes, offset: int, seed: int) -> None:
-        """Compare the checksum of a block that has one; blocks of the hash tree have another."""
-        if len(block) < _TAIL.size:
-            return
+        """Compare the checksum of a block whose last entry is a tail.
+
+        Blocks of the hash tree have another one. The tree's root was a folder's first block once,
+        and what was its tail is still there: only an entry that begins there makes it one.
+        """
         tail = len(block) - _TAIL.size
         inode, length, name_length, kind, stored = _TAIL.unpack_from(block, tail)
         if (inode, length, name_length, kind) != (0, _TAIL.size, 0, _TAIL_TYPE):

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 PACKAGES = ("systemd-sysv", "nginx-light", "openssh-server", "libcap2-bin")
@@ -22,7 +23,9 @@ PAGE = "served from a converted disk"
 _MIB = 1 << 20
 _ROOT_MIB = 700
 _SWAP_MIB = 16
-_DISK_MIB = _ROOT_MIB + _SWAP_MIB + 2
+
+ROOT_OFFSET = _MIB
+"""Where the root filesystem begins, in bytes."""
 
 _FSTAB = f"""\
 # <file system> <mount point> <type> <options> <dump> <pass>
@@ -49,18 +52,23 @@ rmdir "$1.bind"
 mv "$1.img" "$1/disk.img"
 """
 
-_TABLE = f"""\
+_TABLE = """\
 label: gpt
 first-lba: 2048
-size={_ROOT_MIB}MiB, type=4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709, name=root
-size={_SWAP_MIB}MiB, type=0657FD6D-A4AB-43C4-84E5-0933C84B4F4F, name=swap
+size={root}MiB, type=4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709, name=root
+size={swap}MiB, type=0657FD6D-A4AB-43C4-84E5-0933C84B4F4F, name=swap
 """
 
 
-def build(target: Path) -> None:
-    """Write the disk to ``target``, a raw image of 718 MiB, sparse.
+def root_bytes(disk: Path) -> int:
+    """Return the size of the root partition of a disk that :func:`build` made."""
+    return disk.stat().st_size - (_SWAP_MIB + 2) * _MIB
 
-    :raises subprocess.CalledProcessError: with what the program printed on stderr.
+
+def build(target: Path, *, extra_packages: Sequence[str] = (), root_mib: int = _ROOT_MIB) -> None:
+    """Write the disk to ``target``: a raw image, sparse, 18 MiB larger than its root.
+
+    :raises subprocess.CalledProcessError: if one of the programs fails.
     """
     environment = {
         **os.environ,
@@ -68,7 +76,7 @@ def build(target: Path) -> None:
         "FSTAB": _FSTAB,
         "PAGE": PAGE,
         "ROOT_UUID": ROOT_UUID,
-        "ROOT_MIB": str(_ROOT_MIB),
+        "ROOT_MIB": str(root_mib),
     }
     with tempfile.TemporaryDirectory(dir=target.parent) as name:
         filesystem, disk = Path(name) / "root.ext4", Path(name) / "disk.raw"
@@ -77,7 +85,7 @@ def build(target: Path) -> None:
             "mmdebstrap",
             "--quiet",
             "--variant=minbase",
-            f"--include={','.join(PACKAGES)}",
+            f"--include={','.join([*PACKAGES, *extra_packages])}",
             f"--customize-hook={_FINISH}",
             f"--customize-hook=download /disk.img {filesystem}",
             '--customize-hook=rm "$1/disk.img"',
@@ -85,20 +93,20 @@ def build(target: Path) -> None:
             _suite(),
         )
         with disk.open("wb") as file:
-            file.truncate(_DISK_MIB * _MIB)
+            file.truncate((root_mib + _SWAP_MIB + 2) * _MIB)
         subprocess.run(
             ["sfdisk", "--quiet", disk],
-            input=_TABLE.encode(),
+            input=_TABLE.format(root=root_mib, swap=_SWAP_MIB).encode(),
             check=True,
             capture_output=True,
             env=environment,
         )
-        _copy_sparse(filesystem, disk, _MIB)
+        _copy_sparse(filesystem, disk, ROOT_OFFSET)
         swap = Path(name) / "swap"
-        with swap.open("wb") as file:
-            file.truncate(_SWAP_MIB * _MIB)
+        swap.write_bytes(bytes(_SWAP_MIB * _MIB))
+        swap.chmod(0o600)
         _run(environment, "mkswap", "--uuid", SWAP_UUID, str(swap))
-        _copy_sparse(swap, disk, (_ROOT_MIB + 1) * _MIB)
+        _copy_sparse(swap, disk, ROOT_OFFSET + root_mib * _MIB)
         shutil.move(disk, target)
 
 

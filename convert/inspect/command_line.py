@@ -1,0 +1,153 @@
+"""Command lines of units: systemd.service(5) "Command lines", systemd.unit(5) "Specifiers"."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from convert.inspect.unit_file import split_words
+
+_PREFIXES = "@-:+!|"
+
+
+@dataclass(frozen=True, slots=True)
+class UnitName:
+    """A unit's name in its parts: ``getty@tty1.service``.
+
+    :ivar full: the whole name.
+    """
+
+    full: str
+
+    @property
+    def kind(self) -> str:
+        """``service``."""
+        return self.full.rpartition(".")[2]
+
+    @property
+    def stem(self) -> str:
+        """The name without its suffix: ``getty@tty1``."""
+        return self.full.rpartition(".")[0] or self.full
+
+    @property
+    def prefix(self) -> str:
+        """What stands before the ``@``: ``getty``."""
+        return self.stem.partition("@")[0]
+
+    @property
+    def instance(self) -> str:
+        """What stands after the ``@``: ``tty1``; empty if there is none."""
+        return self.stem.partition("@")[2]
+
+    @property
+    def is_template(self) -> bool:
+        """Tell whether it needs an instance before it is a unit."""
+        return "@" in self.stem and not self.instance
+
+    @property
+    def template(self) -> str | None:
+        """The file that an instance is made from: ``getty@.service``."""
+        return f"{self.prefix}@.{self.kind}" if self.instance else None
+
+
+def unescape_unit(text: str) -> str:
+    r"""Undo systemd-escape(1): ``-`` is ``/``, ``\xNN`` a byte."""
+    raw = re.sub(
+        rb"\\x([0-9a-f]{2})",
+        lambda match: bytes([int(match[1], 16)]),
+        text.replace("-", "/").encode("utf-8", "surrogateescape"),
+    )
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def specifiers(name: UnitName, user: str = "root", home: str = "/root") -> dict[str, str]:
+    """Return what each ``%`` letter stands for in a system unit.
+
+    Those that tell of the running machine (``%H``, ``%m``, ``%b``, ``%v``) are left out: there is
+    none.
+    """
+    return {
+        "n": name.full,
+        "N": name.stem,
+        "p": name.prefix,
+        "P": unescape_unit(name.prefix),
+        "i": name.instance,
+        "I": unescape_unit(name.instance),
+        "j": name.prefix.rpartition("-")[2],
+        "J": unescape_unit(name.prefix.rpartition("-")[2]),
+        "f": "/" + unescape_unit(name.instance or name.prefix),
+        "t": "/run",
+        "S": "/var/lib",
+        "C": "/var/cache",
+        "L": "/var/log",
+        "E": "/etc",
+        "T": "/tmp",  # noqa: S108  the guest's folder, by its name in the manual
+        "V": "/var/tmp",  # noqa: S108  the same
+        "h": home,
+        "u": user,
+        "s": "/bin/sh",
+        "%": "%",
+    }
+
+
+def expand_specifiers(text: str, known: Mapping[str, str]) -> str:
+    """Replace ``%`` letters; unknown ones stay as they are."""
+    return re.sub(r"%(.)", lambda match: known.get(match[1], match[0]), text)
+
+
+@dataclass(frozen=True, slots=True)
+class CommandLine:
+    """One command of an ``Exec…=`` setting, before environment variables are put in.
+
+    :ivar words: the program first.
+    :ivar prefixes: those of ``@-:+!`` that it had.
+    """
+
+    words: tuple[str, ...]
+    prefixes: frozenset[str]
+
+    def argv(self, environment: Mapping[str, str]) -> tuple[str, ...]:
+        """Return the words with variables replaced: ``${X}`` in place, ``$X`` split into words."""
+        if ":" in self.prefixes:
+            return self.words
+        result = [self.words[0]]
+        for word in self.words[1:]:
+            match = re.fullmatch(r"\$([A-Za-z_][A-Za-z0-9_]*)", word)
+            if match:
+                result += split_words(environment.get(match[1], ""))
+            else:
+                result.append(_expand(word, environment))
+        return tuple(result)
+
+
+def _expand(word: str, environment: Mapping[str, str]) -> str:
+    def value(match: re.Match[str]) -> str:
+        return "$" if match[0] == "$$" else environment.get(match[1], "")
+
+    return re.sub(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)\}", value, word)
+
+
+def parse_commands(value: str, known: Mapping[str, str]) -> list[CommandLine]:
+    r"""Return the commands of one ``ExecStart=`` value; a lone ``;`` stands between two.
+
+    With the prefix ``@`` the second word is what the program is told its own name is; it is left
+    out, since an image config cannot say it.
+    """
+    commands: list[CommandLine] = []
+    words: list[str] = []
+    for word in [*split_words(expand_specifiers(value, known)), ";"]:
+        if word == ";":
+            if words:
+                commands.append(_command(words))
+            words = []
+        else:
+            words.append(";" if word == "\\;" else word)
+    return commands
+
+
+def _command(words: list[str]) -> CommandLine:
+    program = words[0].lstrip(_PREFIXES)
+    prefixes = frozenset(words[0][: len(words[0]) - len(program)])
+    arguments = words[2:] if "@" in prefixes else words[1:]
+    return CommandLine((program, *arguments), prefixes)

@@ -1,0 +1,173 @@
+"""The facts that inspection finds; every one names the file and the line it comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from formats.core.finding import Finding
+from formats.core.origin import printable
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Where a fact was read.
+
+    :ivar path: path in the tree, as in :class:`~formats.core.entry.Entry`.
+    :ivar line: counted from 1; None where the file has no lines.
+    :ivar rule: which kind of reading found it: ``os-release``, ``elf-header``.
+    """
+
+    path: bytes
+    line: int | None
+    rule: str
+
+    def __str__(self) -> str:
+        line = f":{self.line}" if self.line is not None else ""
+        return f"/{printable(self.path)}{line} ({self.rule})"
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingSystem:
+    """Which distribution it is, in the words of os-release(5).
+
+    :ivar id: ``debian``; ``linux`` where only the free text of ``/etc/issue`` is known.
+    """
+
+    id: str
+    name: str
+    pretty_name: str
+    evidence: Evidence
+    version_id: str | None = None
+    version_codename: str | None = None
+    id_like: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """For which processor the guest's programs are made, in the words of an OCI image config.
+
+    :ivar name: a GOARCH; None where no program of the guest tells.
+    :ivar variant: ``v7`` and the like, where the OCI specification has one.
+    :ivar reason: what was looked at where ``name`` is None.
+    """
+
+    name: str | None
+    variant: str | None = None
+    evidence: Evidence | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Init:
+    """The init system.
+
+    :ivar name: ``systemd``, ``sysvinit``, ``busybox``, ``openrc``, ``upstart``, ``runit``, ``s6``.
+    :ivar path: absolute, as the guest's kernel would start it.
+    """
+
+    name: str
+    path: str
+    evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command line, split into words, nothing left to expand.
+
+    :ivar ignores_failure: the unit goes on if it fails (``-`` in systemd).
+    """
+
+    argv: tuple[str, ...]
+    evidence: Evidence
+    ignores_failure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeFolder:
+    """A folder that must be there before a service starts, as tmpfiles.d(5) would make it."""
+
+    path: bytes
+    mode: int
+    uid: int
+    gid: int
+    evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service that the guest starts by itself.
+
+    :ivar name: without its suffix: ``nginx``, ``postgresql@15-main``.
+    :ivar manager: ``systemd`` or ``sysv``.
+    :ivar kind: systemd's ``Type=``; ``forking`` for a SysV script.
+    :ivar start_pre: what runs before.
+    :ivar start: more than one only for ``oneshot``.
+    :ivar environment: sorted by name.
+    :ivar enabled_by: the link that makes it start.
+    :ivar not_workload: why it is not what the machine was set up for; None where it is.
+    """
+
+    name: str
+    manager: str
+    kind: str
+    evidence: Evidence
+    enabled_by: Evidence
+    start_pre: tuple[Command, ...] = ()
+    start: tuple[Command, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
+    user: str | None = None
+    group: str | None = None
+    working_dir: str | None = None
+    runtime_folders: tuple[RuntimeFolder, ...] = ()
+    kill_signal: str | None = None
+    not_workload: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A port that something listens on.
+
+    :ivar protocol: ``tcp``, ``udp`` or ``sctp``.
+    :ivar confidence: ``high`` from a config file, ``low`` from the program's name alone.
+    """
+
+    number: int
+    protocol: str
+    evidence: Evidence
+    confidence: str = "high"
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.protocol}"
+
+
+@dataclass(frozen=True, slots=True)
+class Socket:
+    """A socket unit: ports that systemd itself listens on, for the service it starts."""
+
+    name: str
+    service: str
+    ports: tuple[Port, ...]
+    evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything that was found out about a tree.
+
+    :ivar runtime_folders: what systemd-tmpfiles(8) would make below ``/run`` at boot.
+    """
+
+    operating_system: OperatingSystem | None
+    architecture: Architecture
+    init: Init | None
+    services: tuple[Service, ...] = ()
+    sockets: tuple[Socket, ...] = ()
+    timers: tuple[str, ...] = ()
+    default_target: str | None = None
+    runtime_folders: tuple[RuntimeFolder, ...] = ()
+    findings: tuple[Finding, ...] = field(default=())
+
+    @property
+    def workloads(self) -> tuple[Service, ...]:
+        """The services that are not plumbing of the operating system."""
+        return tuple(service for service in self.services if service.not_workload is None)

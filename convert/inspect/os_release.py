@@ -1,0 +1,152 @@
+"""Which operating system a tree is: os-release(5), and what came before it.
+
+https://www.freedesktop.org/software/systemd/man/latest/os-release.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from convert.inspect.facts import Evidence, OperatingSystem
+from convert.inspect.text import assignments, lines_of
+from formats.core.tree import TreeIndex
+
+OS_RELEASE_PATHS = (b"etc/os-release", b"usr/lib/os-release")
+"""The first that is there counts; they are never merged."""
+
+_RELEASE_FILES: tuple[tuple[bytes, str], ...] = (
+    # Most particular first: Oracle and Amazon ship redhat-release beside their own.
+    (b"etc/oracle-release", "ol"),
+    (b"etc/rocky-release", "rocky"),
+    (b"etc/almalinux-release", "almalinux"),
+    (b"etc/centos-release", "centos"),
+    (b"etc/fedora-release", "fedora"),
+    (b"etc/system-release", ""),
+    (b"etc/redhat-release", ""),
+    (b"etc/SuSE-release", "suse"),
+    (b"etc/gentoo-release", "gentoo"),
+    (b"etc/slackware-version", "slackware"),
+)
+
+_IDS_BY_NAME: tuple[tuple[str, str], ...] = (
+    ("CentOS", "centos"),
+    ("Red Hat Enterprise", "rhel"),
+    ("Fedora", "fedora"),
+    ("Amazon Linux", "amzn"),
+    ("Oracle Linux", "ol"),
+    ("Scientific Linux", "scientific"),
+    ("openSUSE", "opensuse"),
+    ("SUSE", "sles"),
+    ("VMware Photon", "photon"),
+    ("Buildroot", "buildroot"),
+    ("Ubuntu", "ubuntu"),
+    ("Debian", "debian"),
+    ("Alpine", "alpine"),
+)
+
+_VERSION = re.compile(r"\b(\d+(?:\.\d+)*)\b")
+
+
+def operating_system(index: TreeIndex) -> OperatingSystem | None:
+    """Return what the tree says it is, from the best source that is there; None if none is."""
+    for source in _SOURCES:
+        found = source(index)
+        if found is not None:
+            return found
+    return None
+
+
+def _os_release(index: TreeIndex) -> OperatingSystem | None:
+    for path in OS_RELEASE_PATHS:
+        found = assignments(index, path)
+        if not found:
+            continue
+        values = {item.name: item.value for item in found}
+        lines = {item.name: item.line for item in found}
+        identity = values.get("ID") or "linux"  # the default that os-release(5) states
+        name = values.get("NAME") or identity
+        return OperatingSystem(
+            id=identity,
+            name=name,
+            pretty_name=values.get("PRETTY_NAME") or name,
+            evidence=Evidence(path, lines.get("ID"), "os-release"),
+            version_id=values.get("VERSION_ID") or None,
+            version_codename=values.get("VERSION_CODENAME") or None,
+            id_like=tuple(values.get("ID_LIKE", "").split()),
+        )
+    return None
+
+
+def _lsb_release(index: TreeIndex) -> OperatingSystem | None:
+    path = b"etc/lsb-release"
+    found = {item.name: item for item in assignments(index, path)}
+    distributor = found.get("DISTRIB_ID")
+    if distributor is None or not distributor.value:
+        return None
+    values = {name: item.value for name, item in found.items()}
+    version = values.get("DISTRIB_RELEASE") or None
+    return OperatingSystem(
+        id=distributor.value.lower(),
+        name=distributor.value,
+        pretty_name=values.get("DISTRIB_DESCRIPTION") or distributor.value,
+        evidence=Evidence(path, distributor.line, "lsb-release"),
+        version_id=version,
+        version_codename=values.get("DISTRIB_CODENAME") or None,
+    )
+
+
+def _release_file(index: TreeIndex) -> OperatingSystem | None:
+    for path, identity in _RELEASE_FILES:
+        for number, line in lines_of(index, path):
+            if line.strip():
+                return _from_sentence(line, identity, Evidence(path, number, "release-file"))
+    return None
+
+
+def _versioned(path: bytes, identity: str, name: str) -> Callable[[TreeIndex], _Found]:
+    """Return a source for a file that holds nothing but a version."""
+
+    def source(index: TreeIndex) -> OperatingSystem | None:
+        for number, line in lines_of(index, path):
+            if line.strip():
+                version = line.strip()
+                evidence = Evidence(path, number, "version-file")
+                return OperatingSystem(identity, name, f"{name} {version}", evidence, version)
+        return None
+
+    return source
+
+
+def _issue(index: TreeIndex) -> OperatingSystem | None:
+    path = b"etc/issue"
+    for number, line in lines_of(index, path):
+        # agetty(8): a backslash and a letter stand for something of the running system.
+        sentence = re.sub(r"\\\S(?:\{[^}]*\})?", "", line).strip()
+        if re.search(r"[A-Za-z]", sentence):
+            return _from_sentence(sentence, "", Evidence(path, number, "issue"))
+    return None
+
+
+def _from_sentence(line: str, identity: str, evidence: Evidence) -> OperatingSystem:
+    sentence = line.strip()
+    version = _VERSION.search(sentence)
+    if not identity:
+        matching = (known for words, known in _IDS_BY_NAME if words in sentence)
+        identity = next(matching, "linux")
+    name = sentence.partition(" release ")[0]
+    if version and " release " not in sentence:
+        name = sentence[: version.start()].strip() or sentence
+    return OperatingSystem(identity, name, sentence, evidence, version[1] if version else None)
+
+
+_Found = OperatingSystem | None
+
+_SOURCES: tuple[Callable[[TreeIndex], _Found], ...] = (
+    _os_release,
+    _lsb_release,
+    _release_file,
+    _versioned(b"etc/alpine-release", "alpine", "Alpine Linux"),
+    _versioned(b"etc/debian_version", "debian", "Debian GNU/Linux"),
+    _issue,
+)

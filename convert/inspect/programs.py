@@ -1,0 +1,143 @@
+"""The table of programs (``programs.toml``): foreground forms, signals, ports."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import cache
+from importlib.resources import files
+from typing import TypedDict
+
+from convert.inspect.facts import Service
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramFolder:
+    """A folder that a program's own start script makes; ``owner`` is a user's name."""
+
+    path: bytes
+    owner: str
+    mode: int
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One row; the head of ``programs.toml`` says what each field means."""
+
+    name: str
+    executables: tuple[str, ...]
+    services: frozenset[str]
+    programs: tuple[str, ...]
+    arguments: tuple[str, ...] | None
+    drop_flags: frozenset[str]
+    drop_options: frozenset[str]
+    append: tuple[str, ...]
+    user: str | None
+    stop_signal: str | None
+    environment_file: bytes | None
+    environment: tuple[tuple[str, str], ...]
+    folders: tuple[ProgramFolder, ...]
+    port_files: tuple[bytes, ...]
+    port_pattern: re.Pattern[str] | None
+    default_port: int | None
+    protocols: tuple[str, ...] = field(default=("tcp",))
+
+    def foreground_arguments(self, arguments: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the arguments that keep it in the foreground, given those of the service."""
+        if self.arguments is not None:
+            return self.arguments
+        kept: list[str] = []
+        remaining = iter(arguments)
+        for word in remaining:
+            if word in self.drop_options:
+                next(remaining, None)
+            elif word not in self.drop_flags and word.partition("=")[0] not in self.drop_options:
+                kept.append(word)
+        return (*kept, *self.append)
+
+
+class _Folder(TypedDict, total=False):
+    path: str
+    owner: str
+    mode: str
+
+
+class _Row(TypedDict, total=False):
+    name: str
+    executables: list[str]
+    services: list[str]
+    programs: list[str]
+    arguments: list[str]
+    drop_flags: list[str]
+    drop_options: list[str]
+    append: list[str]
+    user: str
+    stop_signal: str
+    environment_file: str
+    environment: dict[str, str]
+    folders: list[_Folder]
+    port_files: list[str]
+    port_pattern: str
+    default_port: int
+    protocols: list[str]
+
+
+@cache
+def programs() -> tuple[Program, ...]:
+    """Return the table, read once."""
+    text = files("convert.inspect").joinpath("programs.toml").read_text(encoding="utf-8")
+    rows: list[_Row] = tomllib.loads(text)["program"]
+    return tuple(_program(row) for row in rows)
+
+
+def _program(row: _Row) -> Program:
+    pattern = row.get("port_pattern")
+    arguments = row.get("arguments")
+    environment_file = row.get("environment_file")
+    return Program(
+        name=row["name"],
+        executables=tuple(row["executables"]),
+        services=frozenset(row.get("services", ())),
+        programs=tuple(row.get("programs", ())),
+        arguments=None if arguments is None else tuple(arguments),
+        drop_flags=frozenset(row.get("drop_flags", ())),
+        drop_options=frozenset(row.get("drop_options", ())),
+        append=tuple(row.get("append", ())),
+        user=row.get("user"),
+        stop_signal=row.get("stop_signal"),
+        environment_file=environment_file.encode() if environment_file else None,
+        environment=tuple(sorted(row.get("environment", {}).items())),
+        folders=tuple(
+            ProgramFolder(
+                folder["path"].encode(),
+                folder.get("owner", "root"),
+                int(folder.get("mode", "755"), 8),
+            )
+            for folder in row.get("folders", ())
+        ),
+        port_files=tuple(name.encode() for name in row.get("port_files", ())),
+        port_pattern=re.compile(pattern, re.MULTILINE) if pattern else None,
+        default_port=row.get("default_port"),
+        protocols=tuple(row.get("protocols", ("tcp",))),
+    )
+
+
+def is_umbrella(service: Service) -> bool:
+    """Tell whether a service's own command does nothing: ``/bin/true``, or none that is known."""
+    if not service.start:
+        return True
+    return service.start[0].argv[0].rpartition("/")[2] in {"true", ":"}
+
+
+def program_of(service: Service) -> Program | None:
+    """Return the row that a service is about: by its command, or else by its name."""
+    if not is_umbrella(service):
+        executable = service.start[0].argv[0].rpartition("/")[2]
+        for program in programs():
+            if any(fnmatchcase(executable, pattern) for pattern in program.executables):
+                return program
+        if service.manager == "systemd":
+            return None
+    return next((row for row in programs() if service.name in row.services), None)

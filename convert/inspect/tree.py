@@ -1,0 +1,73 @@
+"""Inspection from top to bottom: a tree in, facts out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from convert.inspect.accounts import Accounts
+from convert.inspect.arch import architecture
+from convert.inspect.facts import Facts, Init, Service
+from convert.inspect.init import init_system
+from convert.inspect.os_release import operating_system
+from convert.inspect.plumbing import plumbing_reason
+from convert.inspect.systemd import started_by_systemd
+from convert.inspect.sysv import started_by_sysv
+from convert.inspect.tmpfiles import runtime_folders
+from formats.core.finding import Action, Finding
+from formats.core.tree import TreeIndex
+
+_UNREAD_MANAGERS: tuple[tuple[bytes, str], ...] = (
+    (b"etc/runlevels/default", "OpenRC"),
+    (b"etc/init", "Upstart"),
+    (b"etc/service", "runit"),
+    (b"etc/s6-rc", "s6"),
+    (b"etc/supervisor/conf.d", "supervisord"),
+)
+"""Folders whose services are not read yet: said, so that a shell as entrypoint is explained."""
+
+
+def inspect_tree(index: TreeIndex) -> Facts:
+    """Return what a guest's tree says of itself.
+
+    Never raises for what the guest's files hold: what makes no sense is passed over.
+
+    :raises CorruptError: where a file cannot be read.
+    """
+    accounts = Accounts(index)
+    init = init_system(index)
+    facts = Facts(
+        operating_system=operating_system(index),
+        architecture=architecture(index),
+        init=init,
+        runtime_folders=runtime_folders(index, accounts),
+        findings=tuple(_unread(index, init)),
+    )
+    if init is not None and init.name == "systemd":
+        started = started_by_systemd(index, accounts)
+        scripts = started_by_sysv(index, started.native)
+        services = sorted((*started.services, *scripts), key=lambda service: service.name)
+        return replace(
+            facts,
+            services=tuple(map(_judged, services)),
+            sockets=started.sockets,
+            timers=started.timers,
+            default_target=started.default_target,
+        )
+    return replace(facts, services=tuple(map(_judged, started_by_sysv(index))))
+
+
+def _judged(service: Service) -> Service:
+    """Say of a service why it is no workload, if it is none."""
+    reason = plumbing_reason(service.name) or service.not_workload
+    return replace(service, not_workload=reason)
+
+
+def _unread(index: TreeIndex, init: Init | None) -> Iterator[Finding]:
+    for folder, manager in _UNREAD_MANAGERS:
+        if init is not None and init.name == "systemd" and manager in {"OpenRC", "Upstart"}:
+            continue
+        children = index.children(folder)
+        if children:
+            evidence = f"{len(children)} entries there; services of {manager} are not read yet"
+            yield Finding("services-not-read", folder, Action.REPORTED, evidence)

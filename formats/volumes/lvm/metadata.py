@@ -13,6 +13,7 @@ from formats.volumes.lvm.text import Section, Value, parse
 _NAME = re.compile(r"[A-Za-z0-9_.+-]{1,127}", re.ASCII)
 _UUID = re.compile(r"[A-Za-z0-9]{6}(?:-[A-Za-z0-9]{4}){5}-[A-Za-z0-9]{6}", re.ASCII)
 _EXTENTS_MAX = 1 << 40
+_DEVICE_MAX = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +21,14 @@ class PhysicalVolume:
     """What the group says of one of its physical volumes.
 
     :ivar start: byte at which its first extent starts.
+    :ivar device: what it was called when the metadata was written; empty if that is not said.
     """
 
     name: str
     uuid: str
     start: int
     extents: int
+    device: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,7 @@ class _Group:
                     uuid=self._uuid(item),
                     start=self._number(item, "pe_start", 0, 1 << 54) * SECTOR_BYTES,
                     extents=self._number(item, "pe_count", 0, _EXTENTS_MAX),
+                    device=printable(str(item.get("device", "")))[:_DEVICE_MAX],
                 )
                 for name, item in self._sections(section, "physical_volumes")
             },

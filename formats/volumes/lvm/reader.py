@@ -289,8 +289,9 @@ class _Assembly:
             )
         disks = self._by_uuid.get(pv.uuid, [])
         if not disks:
+            known_as = f" ({pv.device} on that machine)" if pv.device else ""
             raise UnsupportedError(
-                f"needs the physical volume {pv.uuid}, which is not among the disks given",
+                f"needs the physical volume {pv.uuid}{known_as}, which is not among the disks given",
                 origin=origin,
                 hint="give all disks of the machine together",
             )

@@ -62,23 +62,21 @@ class StripedSource:
             done += count
 
     def extents(self) -> Iterator[Extent]:
-        """Yield extents; a chunk counts as a hole where the whole of it is one."""
+        """Yield extents; where only some of the legs have a hole, all counts as data.
+
+        To name holes chunk by chunk there would take time without bound: a few megabytes of
+        an image can claim terabytes of data on one leg.
+        """
         count = len(self._legs)
         cursors = [_Cursor(leg.extents()) for leg in self._legs]
         position = 0  # in each leg; a multiple of the stripe
         while position < self._legs[0].size:
             covering = [cursor.at(position) for cursor in cursors]
             shared = min(end for end, _ in covering) - position
-            rows = shared // self._stripe if len({hole for _, hole in covering}) == 1 else 0
-            if rows:
-                length = rows * self._stripe
-                yield Extent(position * count, length * count, covering[0][1])
-                position += length
-                continue
-            for leg, (end, is_hole) in enumerate(covering):
-                is_whole_hole = is_hole and end >= position + self._stripe
-                yield Extent(position * count + leg * self._stripe, self._stripe, is_whole_hole)
-            position += self._stripe
+            length = max(shared // self._stripe, 1) * self._stripe
+            is_hole = shared >= length and all(hole for _, hole in covering)
+            yield Extent(position * count, length * count, is_hole)
+            position += length
 
     def will_need(self, ranges: Sequence[tuple[int, int]]) -> None:
         """Pass the hint on to the legs: one range of each for every range here."""

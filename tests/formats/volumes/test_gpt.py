@@ -146,7 +146,7 @@ def test_both_tables_damaged_says_what_is_wrong_with_each(tmp_path: Path) -> Non
     assert isinstance(problem, CorruptError)
     assert problem.message == (
         "neither GPT can be used: the GPT header has a wrong checksum at byte 512;"
-        " the GPT header has a wrong checksum at byte 8388096"
+        " the GPT header has a wrong checksum at byte 8,388,096"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -44,15 +45,17 @@ class OpenOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     root: str | None = Field(
-        None, description="the volume to take as root: label, UUID, filesystem label or device"
+        default=None,
+        description="volume to take as root: label, UUID or device",
     )
     allow_backing: tuple[Path, ...] = Field(
-        (), description="folders from which backing images and extents may come"
+        default=(), description="folders from which backing images and extents may come"
     )
-    spool: Path | None = Field(None, description="where decompressed copies are put for a while")
-    limits: Limits = Field(DEFAULT_LIMITS, description="limits on untrusted input")
+    spool: Path | None = Field(default=None, description="place for decompressed copies")
+    limits: Limits = Field(default=DEFAULT_LIMITS, description="limits on untrusted input")
     source_date_epoch: int | None = Field(
-        None, description="newest time that may appear in the output, seconds since 1970 UTC"
+        default=None,
+        description="newest time in the output, seconds since 1970 UTC",
     )
 
 
@@ -63,25 +66,30 @@ class ConvertOptions(OpenOptions):
     """
 
     compression: Codec | None = Field(
-        None, description="zstd, gzip or none; default: what the destination's readers expect"
+        default=None,
+        description="default: what readers of the destination expect",
     )
-    level: int | None = Field(None, description="compression level; default: the codec's")
+    level: int | None = Field(default=None, description="compression level; default: the codec's")
     jobs: int = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=1, le=64, description="threads to use"
     )
     profile: Profile = Profile.CONTAINER
-    keep: tuple[str, ...] = Field((), description="rules that are not applied")
-    drop: tuple[str, ...] = Field((), description="path patterns that are dropped as well")
+    keep: tuple[str, ...] = Field(default=(), description="rules that are not applied")
+    drop: tuple[str, ...] = Field(default=(), description="path patterns that are dropped as well")
     strict: bool = Field(
         default=False, description="fail, before anything is written, if content is lost"
     )
     entrypoint: Words | None = None
     cmd: Words | None = None
-    env: tuple[str, ...] = Field((), description="NAME=value")
-    ports: tuple[str, ...] = Field((), description="NUMBER[/tcp|/udp|/sctp]")
+    env: tuple[str, ...] = Field(default=(), description="NAME=value")
+    ports: tuple[str, ...] = Field(default=(), description="NUMBER[/tcp|/udp|/sctp]")
     user: str | None = None
     workdir: str | None = None
-    labels: tuple[str, ...] = Field((), description="NAME=value")
+    labels: tuple[str, ...] = Field(default=(), description="NAME=value")
+    platform: tuple[str, str, str | None] | None = Field(
+        default=None,
+        description="OS/ARCHITECTURE[/VARIANT]; default: the guest's",
+    )
 
     @field_validator("env", "labels")
     @classmethod
@@ -96,6 +104,16 @@ class ConvertOptions(OpenOptions):
     @classmethod
     def _are_ports(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(_port(item) for item in value)
+
+    @field_validator("platform", mode="before")
+    @classmethod
+    def _is_platform(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        parts = value.split("/")
+        if len(parts) not in {2, 3} or not all(parts):
+            raise ValueError(f"'{value}' is not of the form linux/amd64 or linux/arm/v7")
+        return (*parts, None)[:3]
 
     @field_validator("workdir")
     @classmethod
@@ -115,13 +133,14 @@ def _port(item: str) -> str:
     return f"{int(number)}/{protocol}"
 
 
-def validated(**fields: object) -> ConvertOptions:
-    """Build options from a command line's or a caller's values.
+def validated(fields: Mapping[str, object]) -> ConvertOptions:
+    """Build options from the values of a command line; None is one that was not given.
 
     :raises UsageError: naming the first field that is wrong.
     """
     try:
-        return ConvertOptions.model_validate(fields)
+        given = {name: value for name, value in fields.items() if value is not None}
+        return ConvertOptions.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "options"

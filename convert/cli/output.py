@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 import click
+
+from formats.core.errors import OutputError, UsageError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 _Command = TypeVar("_Command", bound=Callable[..., object])
 
@@ -28,15 +37,72 @@ def emit_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
+def emit_document(document: BaseModel) -> None:
+    """Print a report's document on stdout."""
+    click.echo(document.model_dump_json(indent=2))
+
+
+def write_report(path: Path, document: BaseModel) -> None:
+    """Write a document to a file, whole or not at all.
+
+    :raises OutputError: if it cannot be written.
+    """
+    text = document.model_dump_json(indent=2) + "\n"
+    try:
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
+            try:
+                file.write(text)
+                file.flush()
+                Path(file.name).replace(path)
+            except BaseException:
+                with suppress(OSError):
+                    Path(file.name).unlink()
+                raise
+    except OSError as error:
+        raise OutputError(f"the report cannot be written to {path}: {error.strerror}") from error
+
+
+def binary_stdout(destination: str, *, as_json: bool) -> BinaryIO | None:
+    """Return standard output where ``destination`` names it, or else None.
+
+    :raises UsageError: if it is taken by ``--json``, or is a terminal.
+    """
+    from convert.destination import (  # noqa: PLC0415 - --help needs none of it
+        FolderDestination,
+        LayoutDestination,
+        parse_destination,
+    )
+
+    target = parse_destination(destination)
+    if isinstance(target, LayoutDestination | FolderDestination) or target.file is not None:
+        return None
+    if as_json:
+        raise UsageError(
+            "standard output cannot take both the result and --json",
+            hint="use --report FILE, or write to a file",
+        )
+    if sys.stdout.isatty():
+        raise UsageError("an archive is not written to a terminal", hint="redirect it, or name one")
+    return sys.stdout.buffer
+
+
 def emit_table(rows: Iterable[Sequence[str]], *, gap: str = "  ") -> None:
     """Print rows with aligned columns; the last column is not padded."""
+    for line in table(rows, gap=gap):
+        click.echo(line)
+
+
+def table(rows: Iterable[Sequence[str]], *, gap: str = "  ") -> list[str]:
+    """Return rows as lines with aligned columns; the last column is not padded."""
     lines = [list(row) for row in rows]
     if not lines:
-        return
+        return []
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]) - 1)]
-    for line in lines:
-        cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=False)]
-        click.echo(gap.join([*cells, line[-1]]).rstrip())
+    padded = (
+        [*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[-1]]
+        for line in lines
+    )
+    return [gap.join(cells).rstrip() for cells in padded]
 
 
 def json_option(command: _Command) -> _Command:

@@ -90,25 +90,34 @@ _FOLDERS = (
 )
 
 
-def build(target: Path, *, separate_var: bool = False) -> None:
+def build(target: Path, *, separate_var: bool = False, var_disk: Path | None = None) -> None:
     """Write the disk to ``target``, a raw image, sparse.
 
     :param separate_var: ``/var`` is a partition, which only fstab tells of.
+    :param var_disk: where to write a second disk, with nothing but that ``/var`` on it.
     :raises subprocess.CalledProcessError: if one of the programs fails.
     """
+    separate_var = separate_var or var_disk is not None
     with tempfile.TemporaryDirectory(dir=target.parent) as name:
         work = Path(name)
-        root = work / "root"
+        root, var = work / "root", work / "var"
         _make_tree(root, separate_var=separate_var)
-        disk = work / "disk.raw"
-        sizes = [ROOT_MIB, VAR_MIB] if separate_var else [ROOT_MIB + VAR_MIB]
-        _make_disk(disk, sizes)
         if separate_var:
-            shutil.move(root / "var", work / "var")
+            shutil.move(root / "var", var)
             (root / "var").mkdir()
-            _make_filesystem(work / "var", disk, VAR_UUID, ROOT_MIB + 1, VAR_MIB)
-        _set_times(root)
-        _make_filesystem(root, disk, ROOT_UUID, 1, sizes[0])
+            _set_times(root)
+        disk = work / "disk.raw"
+        if not separate_var:
+            _make_disk(disk, ROOT_MIB + VAR_MIB)
+        elif var_disk is None:
+            _make_disk(disk, ROOT_MIB, VAR_MIB)
+            _make_filesystem(var, disk, VAR_UUID, ROOT_MIB + 1, VAR_MIB)
+        else:
+            _make_disk(disk, ROOT_MIB)
+            _make_disk(work / "data.raw", VAR_MIB)
+            _make_filesystem(var, work / "data.raw", VAR_UUID, 1, VAR_MIB)
+            shutil.move(work / "data.raw", var_disk)
+        _make_filesystem(root, disk, ROOT_UUID, 1, ROOT_MIB)
         shutil.move(disk, target)
 
 
@@ -143,13 +152,12 @@ def _set_times(root: Path) -> None:
     os.utime(root, (NEWEST, NEWEST))
 
 
-def _make_disk(disk: Path, sizes_mib: list[int]) -> None:
+def _make_disk(disk: Path, *sizes_mib: int) -> None:
     with disk.open("wb") as file:
         file.truncate((sum(sizes_mib) + 4) * MIB)
-    table = f"label: gpt\nlabel-id: {DISK_ID}\nfirst-lba: 2048\n" + "".join(
-        f"size={size}MiB, uuid={uuid}\n"
-        for size, uuid in zip(sizes_mib, _PARTITION_IDS, strict=False)
-    )
+    rows = zip(sizes_mib, _PARTITION_IDS, strict=False)
+    table = f"label: gpt\nlabel-id: {DISK_ID}\nfirst-lba: 2048\n"
+    table += "".join(f"size={size}MiB, uuid={uuid}\n" for size, uuid in rows)
     _run("sfdisk", "--quiet", disk, text=table)
 
 

@@ -1,0 +1,125 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeVar
+
+import click
+
+_Command = TypeVar("_Command", bound=Callable[..., object])
+
+EPOCH_VARIABLE: Final = "SOURCE_DATE_EPOCH"
+
+
+def _all(command: _Command, options: list[Callable[[_Command], _Command]]) -> _Command:
+    return functools.reduce(lambda decorated, option: option(decorated), reversed(options), command)
+
+
+def opening_options(command: _Command) -> _Command:
+    """Add what says how an artifact is opened, and which of its volumes is meant."""
+    return _all(
+        command,
+        [
+            click.option(
+                "--root",
+                metavar="VOLUME",
+                help="Volume to take as root: gpt:2, a label, a UUID or a device as in fstab.",
+            ),
+            click.option(
+                "--allow-backing",
+                metavar="DIR",
+                multiple=True,
+                type=click.Path(file_okay=False, path_type=Path),
+                help="Further folder that backing images and extents may come from. Repeatable.",
+            ),
+            click.option(
+                "--spool",
+                metavar="DIR",
+                type=click.Path(file_okay=False, path_type=Path),
+                help="Where decompressed copies are put for a while.",
+            ),
+        ],
+    )
+
+
+def tree_options(command: _Command) -> _Command:
+    """Add what says what is taken out of the tree."""
+    return _all(
+        command,
+        [
+            click.option(
+                "--profile",
+                type=click.Choice(["container", "strict", "none"]),
+                default="container",
+                show_default=True,
+                help="How much of the machine is taken out.",
+            ),
+            click.option(
+                "--keep", metavar="RULE", multiple=True, help="Rule not to apply. Repeatable."
+            ),
+            click.option(
+                "--drop", metavar="GLOB", multiple=True, help="Paths to drop as well. Repeatable."
+            ),
+            click.option(
+                "--strict",
+                is_flag=True,
+                help="Fail, before anything is written, if content is lost that no rule names.",
+            ),
+            click.option(
+                "--source-date-epoch",
+                metavar="SECONDS",
+                type=int,
+                envvar=EPOCH_VARIABLE,
+                show_envvar=True,
+                help="Newest time in the output, seconds since 1970 UTC.",
+            ),
+        ],
+    )
+
+
+def config_options(command: _Command) -> _Command:
+    """Add what overrides the generated config."""
+    return _all(
+        command,
+        [
+            click.option("--entrypoint", metavar="COMMAND", help="Program to start."),
+            click.option("--cmd", metavar="ARGUMENTS", help="Arguments that a user may replace."),
+            click.option(
+                "--env", metavar="NAME=VALUE", multiple=True, help="Variable to set. Repeatable."
+            ),
+            click.option(
+                "--port",
+                "ports",
+                metavar="PORT[/udp]",
+                multiple=True,
+                help="Port to expose, instead of those found. Repeatable.",
+            ),
+            click.option("--user", metavar="USER[:GROUP]", help="User to run as."),
+            click.option("--workdir", metavar="PATH", help="Working directory."),
+            click.option(
+                "--label",
+                "labels",
+                metavar="NAME=VALUE",
+                multiple=True,
+                help="Label to set. Repeatable.",
+            ),
+            click.option(
+                "--platform",
+                metavar="OS/ARCH",
+                help="Platform to write, instead of that of the guest's programs.",
+            ),
+        ],
+    )
+
+
+sources_argument = click.argument(
+    "sources",
+    metavar="SOURCE...",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path),
+)
+source_argument = click.argument("source", type=click.Path(path_type=Path))

@@ -1,0 +1,138 @@
+"""``inspect``, ``ls`` and ``cat``: looking, without writing anything."""
+
+from __future__ import annotations
+
+import base64
+import sys
+from pathlib import Path
+
+import click
+
+from convert.cli.arguments import (
+    config_options,
+    opening_options,
+    source_argument,
+    sources_argument,
+    tree_options,
+)
+from convert.cli.output import emit_document, emit_json, json_option, quiet_option
+from convert.cli.progress import TerminalProgress
+
+
+@click.command("inspect")
+@sources_argument
+@opening_options
+@tree_options
+@config_options
+@json_option
+@quiet_option
+def inspect_command(
+    *, sources: tuple[Path, ...], as_json: bool, quiet: bool, **options: object
+) -> None:
+    """Show what SOURCE is, what is inside it, and what run would decide, with the evidence.
+
+    Exit code 0 where it can be converted; else the code that run would end with.
+    """
+    from convert.cli.summary import summary_of_inspection  # noqa: PLC0415 - --help needs none
+    from convert.options import validated  # noqa: PLC0415
+    from convert.pipeline import inspect_artifact  # noqa: PLC0415
+    from convert.report.documents import InspectDocument  # noqa: PLC0415
+
+    wanted = validated(options)
+    with TerminalProgress(enabled=not quiet) as progress:
+        seen = inspect_artifact(sources, wanted, progress=progress)
+    if as_json:
+        emit_document(InspectDocument.of([str(source) for source in sources], seen))
+    elif not quiet:
+        click.echo("\n".join(summary_of_inspection(seen)))
+    if seen.problem is not None:
+        click.get_current_context().exit(seen.problem.exit_code)
+
+
+disk_option = click.option(
+    "--disk",
+    "further",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Further disk of the same machine. Repeatable.",
+)
+
+
+@click.command("ls")
+@source_argument
+@click.argument("path", default="/")
+@click.option("-l", "--long", "is_long", is_flag=True, help="Mode, owner, size and time as well.")
+@click.option("-R", "--recursive", is_flag=True, help="Everything below PATH.")
+@disk_option
+@opening_options
+@json_option
+@quiet_option
+def ls_command(
+    *,
+    source: Path,
+    further: tuple[Path, ...],
+    path: str,
+    is_long: bool,
+    recursive: bool,
+    as_json: bool,
+    quiet: bool,
+    **options: object,
+) -> None:
+    """List what is at PATH inside SOURCE, the root folder by default.
+
+    Volumes that the root's fstab mounts are in their places; nothing is taken out.
+    """
+    from convert.browse import listed  # noqa: PLC0415 - --help needs none of these
+    from convert.cli.listing import as_object, long_line, short_line  # noqa: PLC0415
+    from convert.options import validated  # noqa: PLC0415
+
+    with TerminalProgress(enabled=not quiet) as progress:
+        entries = listed(
+            (source, *further), path, validated(options), recursive=recursive, progress=progress
+        )
+    if as_json:
+        emit_json([as_object(entry) for entry in entries])
+    elif not quiet:
+        line = long_line if is_long else short_line
+        click.echo("".join(f"{line(entry)}\n" for entry in entries), nl=False)
+
+
+@click.command("cat")
+@source_argument
+@click.argument("path")
+@disk_option
+@opening_options
+@json_option
+@quiet_option
+def cat_command(
+    *,
+    source: Path,
+    further: tuple[Path, ...],
+    path: str,
+    as_json: bool,
+    quiet: bool,
+    **options: object,
+) -> None:
+    """Print the file at PATH inside SOURCE, its bytes as they are.
+
+    With --json, the bytes come as base64.
+    """
+    from convert.browse import content  # noqa: PLC0415 - --help needs none of these
+    from convert.cli.listing import as_object  # noqa: PLC0415
+    from convert.options import validated  # noqa: PLC0415
+
+    with (
+        TerminalProgress(enabled=not quiet) as progress,
+        content((source, *further), path, validated(options), progress=progress) as (entry, chunks),
+    ):
+        if as_json:
+            data = base64.b64encode(b"".join(chunks)).decode("ascii")
+            emit_json({**as_object(entry), "content": data})
+        elif quiet:
+            for _ in chunks:
+                pass
+        else:
+            for chunk in chunks:
+                sys.stdout.buffer.write(chunk)
+            sys.stdout.buffer.flush()

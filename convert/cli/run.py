@@ -1,0 +1,79 @@
+"""``convert run``: an artifact in, an image out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from convert.cli.arguments import (
+    config_options,
+    opening_options,
+    sources_argument,
+    tree_options,
+)
+from convert.cli.output import (
+    binary_stdout,
+    emit_document,
+    json_option,
+    quiet_option,
+    write_report,
+)
+from convert.cli.progress import TerminalProgress
+
+
+@click.command("run")
+@sources_argument
+@click.argument("destination", metavar="DEST")
+@opening_options
+@tree_options
+@config_options
+@click.option(
+    "--compression",
+    type=click.Choice(["zstd", "gzip", "none"]),
+    help="How layers are compressed.  [default: zstd for oci:, gzip for oci-archive:]",
+)
+@click.option("--level", type=int, help="Compression level.  [default: zstd 3, gzip 6]")
+@click.option("--jobs", type=click.IntRange(1, 64), help="Threads.  [default: all cores]")
+@click.option(
+    "--report",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write all decisions and findings as JSON.",
+)
+@json_option
+@quiet_option
+def run_command(
+    *,
+    sources: tuple[Path, ...],
+    destination: str,
+    report: Path | None,
+    as_json: bool,
+    quiet: bool,
+    **options: object,
+) -> None:
+    r"""Convert SOURCE (or all disks of one machine) into an image at DEST.
+
+    \b
+    DEST is one of
+      oci:DIR[:TAG]                    image layout in a folder
+      oci-archive:FILE[:TAG]           the same in one file; docker load takes it as well
+      docker-archive:FILE[:NAME:TAG]   what docker save writes
+    A FILE of - is standard output.
+    """
+    from convert.cli.summary import summary_of_run  # noqa: PLC0415 - --help needs none of these
+    from convert.options import validated  # noqa: PLC0415
+    from convert.pipeline import convert_artifact  # noqa: PLC0415
+    from convert.report.documents import RunDocument  # noqa: PLC0415
+
+    wanted = validated(options)
+    output = binary_stdout(destination, as_json=as_json)
+    with TerminalProgress(enabled=not quiet) as progress:
+        done = convert_artifact(sources, destination, wanted, progress=progress, stdout=output)
+    names = [str(source) for source in sources]
+    if report is not None:
+        write_report(report, RunDocument.of(names, done))
+    if as_json:
+        emit_document(RunDocument.of(names, done))
+    elif not quiet:
+        click.echo("\n".join(summary_of_run(done)), err=output is not None)

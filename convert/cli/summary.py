@@ -1,0 +1,154 @@
+"""Results in words: what a person at a terminal wants to know, on one screen."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+
+from convert.cli.output import human_size, table
+from convert.configuration import Reason
+from convert.inspect.entrypoint import Loser
+from convert.layers.compress import Codec
+from convert.pipeline import Conversion, Decisions, Export, Inspection
+from convert.report.documents import counted
+from convert.structure import Part
+from formats.core.finding import Action, Finding
+from formats.core.reader import Role
+
+_WIDTH = 100
+_FINDINGS_SHOWN = 8
+_NAMES_SHOWN = 4
+_QUIET_FIELDS = frozenset({"env"})
+"""Fields that a summary leaves out where they only say the usual."""
+
+
+def summary_of_run(done: Conversion) -> list[str]:
+    """Return the lines that ``convert run`` ends with."""
+    image = done.image
+    how = done.compression
+    stored = "uncompressed" if how.codec is Codec.NONE else f"{how.codec.value} level {how.level}"
+    content = sum(layer.uncompressed_size for layer in image.layers)
+    return [
+        *_decided(done.decisions),
+        "",
+        done.destination,
+        *_indented(
+            table(
+                [
+                    ("digest", str(image.digest)),
+                    ("platform", str(image.platform)),
+                    ("size", f"{human_size(image.size)} of {human_size(content)}, {stored}"),
+                ]
+            )
+        ),
+    ]
+
+
+def summary_of_export(done: Export) -> list[str]:
+    """Return the lines that ``convert export`` ends with."""
+    size = human_size(done.content_bytes)
+    return [
+        str(done.root),
+        *_indented(_listed(done.findings)),
+        f"{done.destination}: {done.entries:,} entries, {size} of files",
+    ]
+
+
+def summary_of_inspection(seen: Inspection) -> list[str]:
+    """Return what ``convert inspect`` shows: what is inside what, and what run would decide."""
+    lines = table(row for part in seen.parts for row in _part_rows(part, "", ""))
+    lines += [""]
+    if seen.decisions is not None:
+        return lines + _decided(seen.decisions)
+    lines += _indented(_listed(seen.findings))
+    return [*lines, f"cannot be converted: {seen.problem}"]
+
+
+def _part_rows(part: Part, lead: str, inner_lead: str) -> Iterator[tuple[str, str, str, str]]:
+    size = human_size(part.size) if part.size else ""
+    yield f"{lead}{part.name}", part.format or "nothing known", size, _about(part)
+    for number, inner in enumerate(part.parts, start=1):
+        is_last = number == len(part.parts)
+        branch, below = ("└─ ", "   ") if is_last else ("├─ ", "│  ")
+        yield from _part_rows(inner, inner_lead + branch, inner_lead + below)
+
+
+def _about(part: Part) -> str:
+    """Return the last column: role, label, use, and what stands in the way."""
+    words = []
+    if part.role is not Role.DATA:
+        words.append(part.role.value)
+    if part.label:
+        words.append(f"'{part.label}'")
+    if part.used is not None:
+        words.append(f"{human_size(part.used)} used")
+    if part.made_of:
+        words.append(f"from {', '.join(part.made_of)}")
+    if part.problem is not None and part.role is not Role.SWAP:
+        words.append(part.problem.message)
+    return ", ".join(words)
+
+
+def _decided(decisions: Decisions) -> list[str]:
+    system = decisions.facts.operating_system
+    name = system.pretty_name if system is not None else "no os-release"
+    lines = [
+        str(decisions.root),
+        f"  {name}, {decisions.entries:,} entries, {human_size(decisions.content_bytes)} of files",
+    ]
+    lines += [f"  {folder} from {origin}" for folder, origin in decisions.mounts]
+    lines += ["", *_reasons(decisions.config.reasons)]
+    if decisions.entrypoint.losers:
+        lines += _losers(decisions.entrypoint.losers)
+    if decisions.applied:
+        counts = counted(decisions.applied)
+        told = ", ".join(f"{rule} {count:,}" for rule, count in counts.items())
+        lines += _wrapped("  taken out   ", told)
+    return lines + _indented(_listed(decisions.findings))
+
+
+def _losers(losers: Sequence[Loser]) -> Iterator[str]:
+    """Yield the services that are not run, a line for each reason, the large groups last."""
+    groups: dict[str, list[str]] = {}
+    for loser in losers:
+        groups.setdefault(loser.reason, []).append(loser.name)
+    lead = "  not run     "
+    for reason, names in sorted(groups.items(), key=lambda item: len(item[1])):
+        shown = ", ".join(names) if len(names) <= _NAMES_SHOWN else f"{len(names)} services"
+        yield from _wrapped(lead, f"{shown}: {reason}")
+        lead = " " * len(lead)
+
+
+def _reasons(reasons: Iterable[Reason]) -> Iterator[str]:
+    for reason in reasons:
+        if reason.field in _QUIET_FIELDS and reason.value.startswith("PATH="):
+            continue
+        yield from _wrapped(f"  {reason.field:<12}", reason.value or "none")
+        for sentence in reason.why:
+            yield from _wrapped(" " * 14 + "· ", sentence)
+
+
+def _listed(findings: Sequence[Finding]) -> list[str]:
+    """Return findings as lines, losses first; the rest of many is counted."""
+    ordered = sorted(findings, key=lambda item: item.action is Action.REPORTED)
+    lines: list[str] = []
+    for finding in ordered[:_FINDINGS_SHOWN]:
+        lines += _wrapped("! " if finding.action is not Action.REPORTED else "· ", str(finding))
+    if len(ordered) > _FINDINGS_SHOWN:
+        lines.append(f"… and {len(ordered) - _FINDINGS_SHOWN:,} more: --json shows all")
+    return lines
+
+
+def _indented(lines: Iterable[str]) -> list[str]:
+    return [f"  {line}" for line in lines]
+
+
+def _wrapped(lead: str, text: str) -> list[str]:
+    return textwrap.wrap(
+        text,
+        _WIDTH,
+        initial_indent=lead,
+        subsequent_indent=" " * len(lead),
+        break_long_words=False,
+        break_on_hyphens=False,
+    ) or [lead.rstrip()]

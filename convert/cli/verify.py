@@ -1,0 +1,47 @@
+"""``convert verify``: recompute every claim of an image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from convert.cli.arguments import opening_options, tree_options
+from convert.cli.output import emit_document, json_option, quiet_option
+from convert.cli.progress import TerminalProgress
+from formats.core.errors import VerificationError
+
+
+@click.command("verify")
+@click.argument("image")
+@click.argument("sources", metavar="[SOURCE...]", nargs=-1, type=click.Path(path_type=Path))
+@opening_options
+@tree_options
+@json_option
+@quiet_option
+def verify_command(
+    *, image: str, sources: tuple[Path, ...], as_json: bool, quiet: bool, **options: object
+) -> None:
+    """Recompute every digest and size that IMAGE claims, and check its layers' paths.
+
+    With SOURCE, its tree is compared with the image file by file; give the same --profile,
+    --keep and --drop as to run. Exit code 8 if anything differs.
+    """
+    from convert.cli.summary import summary_of_verification  # noqa: PLC0415 - --help needs none
+    from convert.options import validated  # noqa: PLC0415
+    from convert.pipeline import verify_artifact  # noqa: PLC0415
+    from convert.report.documents import VerifyDocument  # noqa: PLC0415
+
+    wanted = validated(options)
+    with TerminalProgress(enabled=not quiet) as progress:
+        found = verify_artifact(image, sources, wanted, progress=progress)
+    if as_json:
+        emit_document(VerifyDocument.of(image, found))
+    elif not quiet:
+        click.echo("\n".join(summary_of_verification(image, found)))
+    if found.problems and not as_json:
+        first, count = found.problems[0], len(found.problems)
+        others = f", and {count - 1:,} more" if count > 1 else ""
+        raise VerificationError(f"{image}: {first}{others}")
+    if found.problems:
+        click.get_current_context().exit(VerificationError.exit_code)

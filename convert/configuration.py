@@ -1,0 +1,194 @@
+"""The image's config: what inspection decided, what the user asked for, and why it is so."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from convert.inspect.entrypoint import EntrypointDecision
+from convert.inspect.facts import Facts
+from convert.oci.config import ImageConfig, timestamp
+from convert.oci.descriptor import Platform
+from convert.options import ConvertOptions
+from formats.core.errors import UnsupportedError
+from formats.core.origin import Origin
+
+_BY_OPTION = ("given as an option",)
+
+LABEL_TITLE = "org.opencontainers.image.title"
+LABEL_VERSION = "org.opencontainers.image.version"
+LABEL_CREATED = "org.opencontainers.image.created"
+LABEL_SERVICE = "dev.oci-convert.service"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why one field of the config is what it is.
+
+    :ivar field: as the option that overrides it is called: ``entrypoint``, ``port``, ``user``.
+    :ivar value: as that option would take it; "" for a field that is not set.
+    :ivar why: the decisive sentence first.
+    """
+
+    field: str
+    value: str
+    why: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigDecision:
+    """A config with a reason for each of its values, in the order a reader wants them."""
+
+    config: ImageConfig
+    reasons: tuple[Reason, ...]
+
+
+def decide_config(
+    facts: Facts,
+    decision: EntrypointDecision,
+    options: ConvertOptions,
+    *,
+    origin: Origin,
+    created: int,
+) -> ConfigDecision:
+    """Put the config together; what the user asked for wins, field by field.
+
+    :param origin: of the root, for messages.
+    :param created: seconds since 1970; see :func:`convert.pipeline.convert_artifact`.
+    :raises UnsupportedError: if nothing tells the architecture.
+    :raises UsageError: for a value that no runtime would take.
+    """
+    platform, platform_reason = _platform(facts, options, origin)
+    entrypoint, cmd = _command(decision, options)
+    environment = _environment(decision, options)
+    ports = options.ports or tuple(str(port) for port in decision.ports)
+    user = decision.user or "" if options.user is None else options.user
+    workdir = decision.working_dir or "" if options.workdir is None else options.workdir
+    stop_signal = "" if options.entrypoint is not None else decision.stop_signal or ""
+    labels = _labels(facts, decision, options, created)
+    config = ImageConfig(
+        platform=platform,
+        entrypoint=entrypoint,
+        cmd=cmd,
+        env=tuple(f"{name}={value}" for name, value in environment.items()),
+        user=user,
+        working_dir=workdir,
+        exposed_ports=ports,
+        stop_signal=stop_signal,
+        labels=tuple(sorted(labels.items())),
+        created=created,
+    )
+    reasons = (
+        platform_reason,
+        *_command_reasons(config, decision, options),
+        *_port_reasons(config, decision, options),
+        Reason("user", user or "root", _why_user(decision, options)),
+        *_environment_reasons(decision, options, environment),
+        *_optional("workdir", workdir, _BY_OPTION if options.workdir else decision.evidence[:1]),
+        *_optional("stop-signal", stop_signal, decision.evidence[:1]),
+    )
+    return ConfigDecision(config, reasons)
+
+
+def _platform(facts: Facts, options: ConvertOptions, origin: Origin) -> tuple[Platform, Reason]:
+    if options.platform is not None:
+        system, architecture, variant = options.platform
+        platform = Platform(architecture, system, variant)
+        return platform, Reason("platform", str(platform), _BY_OPTION)
+    found = facts.architecture
+    if found.name is None:
+        raise UnsupportedError(
+            f"nothing in it tells for which processor it is made: {found.reason}",
+            origin=origin,
+            hint="say so, with --platform linux/amd64 for example",
+        )
+    platform = Platform(found.name, variant=found.variant)
+    return platform, Reason("platform", str(platform), (str(found.evidence),))
+
+
+def _command(
+    decision: EntrypointDecision, options: ConvertOptions
+) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:
+    """Return entrypoint and cmd; a new entrypoint does not get the arguments of the old one."""
+    if options.entrypoint is not None:
+        return options.entrypoint, options.cmd
+    cmd = decision.cmd if options.cmd is None else options.cmd
+    return decision.entrypoint or None, cmd or None
+
+
+def _environment(decision: EntrypointDecision, options: ConvertOptions) -> dict[str, str]:
+    """Return the variables by name: ``PATH`` first, then sorted."""
+    merged = dict(decision.env)
+    for item in options.env:
+        name, _, value = item.partition("=")
+        merged[name] = value
+    return {name: merged[name] for name in sorted(merged, key=lambda name: (name != "PATH", name))}
+
+
+def _labels(
+    facts: Facts, decision: EntrypointDecision, options: ConvertOptions, created: int
+) -> dict[str, str]:
+    """Return labels by name. None tells of the source file: equal content, equal digest."""
+    labels = {LABEL_CREATED: timestamp(created)}
+    system = facts.operating_system
+    if system is not None:
+        labels[LABEL_TITLE] = system.pretty_name
+        if system.version_id is not None:
+            labels[LABEL_VERSION] = system.version_id
+    if decision.service is not None and options.entrypoint is None:
+        labels[LABEL_SERVICE] = decision.service
+    for item in options.labels:
+        name, _, value = item.partition("=")
+        labels[name] = value
+    return labels
+
+
+def _command_reasons(
+    config: ImageConfig, decision: EntrypointDecision, options: ConvertOptions
+) -> Iterator[Reason]:
+    by_option = options.entrypoint is not None
+    why = _BY_OPTION if by_option else decision.evidence
+    if config.entrypoint:
+        yield Reason("entrypoint", shlex.join(config.entrypoint), why)
+        why = why[:1]
+    if options.cmd is not None:
+        why = _BY_OPTION
+    if config.cmd or not config.entrypoint:
+        yield Reason("cmd", shlex.join(config.cmd or ()), why)
+
+
+def _port_reasons(
+    config: ImageConfig, decision: EntrypointDecision, options: ConvertOptions
+) -> Iterator[Reason]:
+    evidence = {str(port): str(port.evidence) for port in decision.ports}
+    for port in config.exposed_ports:
+        yield Reason("port", port, _BY_OPTION if options.ports else (evidence[port],))
+
+
+def _why_user(decision: EntrypointDecision, options: ConvertOptions) -> tuple[str, ...]:
+    if options.user is not None:
+        return _BY_OPTION
+    if decision.user is not None:
+        return (f"the service runs as this user: {decision.evidence[0]}",)
+    return ("nothing asks for another user",)
+
+
+def _environment_reasons(
+    decision: EntrypointDecision, options: ConvertOptions, environment: dict[str, str]
+) -> Iterator[Reason]:
+    given = {item.partition("=")[0] for item in options.env}
+    for name, value in environment.items():
+        why: tuple[str, ...]
+        if name in given:
+            why = _BY_OPTION
+        elif name == "PATH":
+            why = ("the search path of a login; runtimes need one",)
+        else:
+            why = decision.evidence[:1]
+        yield Reason("env", f"{name}={value}", why)
+
+
+def _optional(field: str, value: str, why: tuple[str, ...]) -> Iterator[Reason]:
+    if value:
+        yield Reason(field, value, why)

@@ -1,0 +1,1 @@
+"""What others read: JSON documents with a version, built from results."""

@@ -150,13 +150,13 @@ def note_overlaps(partitions: Iterable[Partition], origin: Origin, context: Open
 
 
 def check_count(count: int, limits: Limits, origin: Origin) -> None:
-    """Hold to the limit on partitions.
+    """Hold to the limit on partitions and volumes of one container.
 
     :raises LimitError: if there are more.
     """
     if count > limits.partitions:
         raise LimitError(
-            f"has more than {limits.partitions} partitions",
+            f"has more than {limits.partitions} volumes",
             origin=origin,
             hint="raise the limit 'partitions' if that is what the disk should have",
         )

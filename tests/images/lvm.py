@@ -61,7 +61,8 @@ class Lvm:
         accepted = "".join(f'"a|^{device}$|",' for device in devices)
         self.devices = tuple(devices)
         self._config = (
-            f'devices{{use_devicesfile=0 filter=[{accepted}"r|.*|"] obtain_device_list_from_udev=0}}'
+            f'devices{{filter=[{accepted}"r|.*|"]'
+            " use_devicesfile=0 obtain_device_list_from_udev=0}"
             " activation{udev_sync=0 udev_rules=0 monitoring=0}"
             " backup{backup=0 archive=0}"
             f' global{{use_lvmpolld=0 event_activation=0 locking_dir="{folder}"}}'

@@ -39,10 +39,12 @@ from formats.volumes.lvm.metadata import LogicalVolume, LvSegment, VolumeGroup, 
 from formats.volumes.lvm.refusals import (
     POOL_KINDS,
     SNAPSHOT_KIND,
-    kind_problem,
-    snapshot_problem,
+    kind_refusal,
+    refusal,
+    snapshot_refusals,
 )
 from formats.volumes.lvm.striped import StripedSource
+from formats.volumes.partition import check_count
 
 _GROUP = "lvm"
 """All physical volumes are one set to the opener: one without metadata of its own does not know
@@ -119,7 +121,9 @@ class LvmReader:
             # A cloned machine's disk has the same names and other UUIDs.
             is_unique = names.count(group.name) == 1
             assembly = _Assembly(group, found, context.limits, is_unique=is_unique)
-            volumes += assembly.volumes()
+            for volume in assembly.volumes():
+                volumes.append(volume)
+                check_count(len(volumes), context.limits, found[0].source.origin)
             facts |= assembly.facts()
         for physical in found:
             volumes += _unclaimed(physical, groups, context)
@@ -181,6 +185,7 @@ class _Assembly:
         self._by_uuid: dict[str, list[_Physical]] = {}
         for physical in found:
             self._by_uuid.setdefault(physical.label.uuid, []).append(physical)
+        self._snapshots = snapshot_refusals(group)
         self._told_by = found[0].source.origin
         self._here = [
             self._by_uuid[pv.uuid][0] for pv in group.physical.values() if pv.uuid in self._by_uuid
@@ -189,14 +194,12 @@ class _Assembly:
     def facts(self) -> dict[str, str]:
         group = self.group
         state = ", exported" if group.is_exported else ""
-        facts = {
+        hidden = sum(map(self._is_hidden, group.logical.values()))
+        parts = f", {hidden} volumes that are parts of others" if hidden else ""
+        return {
             group.name: f"{len(self._here)} of {len(group.physical)} disks,"
-            f" metadata {group.seqno}{state}"
+            f" metadata {group.seqno}{state}{parts}"
         }
-        hidden = sorted(volume.name for volume in group.logical.values() if self._is_hidden(volume))
-        if hidden:
-            facts[f"{group.name} hidden volumes"] = ", ".join(hidden)
-        return facts
 
     def _is_hidden(self, volume: LogicalVolume) -> bool:
         """Tell whether a volume is a part of others.
@@ -206,9 +209,7 @@ class _Assembly:
         """
         if any(segment.kind == SNAPSHOT_KIND for segment in volume.segments):
             return True
-        if volume.is_visible:
-            return False
-        return snapshot_problem(self.group, volume, self._home(volume)) is None
+        return not volume.is_visible and volume.name not in self._snapshots
 
     def volumes(self) -> Iterator[Volume]:
         for volume in self.group.logical.values():
@@ -252,8 +253,11 @@ class _Assembly:
         :raises AmbiguousError: if two disks say that they are the same physical volume.
         :raises CorruptError: if it lies outside of its disks.
         """
-        problem = snapshot_problem(self.group, volume, origin) or kind_problem(
-            self.group, volume, origin
+        snapshot = self._snapshots.get(volume.name)
+        problem = (
+            refusal(self.group, volume, snapshot, origin)
+            if snapshot is not None
+            else kind_refusal(self.group, volume, origin)
         )
         if problem is not None:
             raise problem
@@ -289,9 +293,9 @@ class _Assembly:
             )
         disks = self._by_uuid.get(pv.uuid, [])
         if not disks:
-            known_as = f" ({pv.device} on that machine)" if pv.device else ""
+            device = f" ({pv.device} on that machine)" if pv.device else ""
             raise UnsupportedError(
-                f"needs the physical volume {pv.uuid}{known_as}, which is not among the disks given",
+                f"needs the physical volume {pv.uuid}{device}, which is not among the disks given",
                 origin=origin,
                 hint="give all disks of the machine together",
             )

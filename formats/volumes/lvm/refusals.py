@@ -25,43 +25,48 @@ _KINDS: dict[str, str] = {
 POOL_KINDS = frozenset({"cache-pool", "thin-pool", "vdo-pool"})
 """Volumes that only hold others."""
 
+_HINTS = {
+    "error": "what it held was on a disk that the volume group no longer has",
+    **dict.fromkeys(POOL_KINDS, "it only holds other volumes: convert the one you mean"),
+}
+"""Segment types for which activating the volume elsewhere is not the way out."""
+
 SNAPSHOT_KIND = "snapshot"
 """The hidden volume that ties an old-style snapshot's store to its origin."""
 
 
-def snapshot_problem(
-    group: VolumeGroup, volume: LogicalVolume, origin: Origin
-) -> UnsupportedError | None:
-    """Return why a volume is not read because of an old-style snapshot; None if it can be.
+def snapshot_refusals(group: VolumeGroup) -> dict[str, str]:
+    """Return what is said of each volume that an old-style snapshot keeps from being read, by name.
 
     The origin of a snapshot is whole in itself. Its store is not, and the origin is not while a
     snapshot is being merged back into it.
     """
-    for other in group.logical.values():
-        for segment in other.segments:
+    refused: dict[str, str] = {}
+    for volume in group.logical.values():
+        for segment in volume.segments:
             if segment.kind != SNAPSHOT_KIND:
                 continue
-            of = segment.values.get("origin", "")
+            origin = segment.values.get("origin", "")
             merging = segment.values.get("merging_store")
-            if volume.name in {segment.values.get("cow_store"), merging}:
-                return _refusal(group, volume, f"a snapshot of '{of}'", origin)
-            if merging is not None and volume.name == of:
-                what = f"being reverted to its snapshot '{merging}'"
-                return _refusal(group, volume, what, origin)
-    return None
+            store = merging or segment.values.get("cow_store", "")
+            refused[store] = f"a snapshot of '{origin}'"
+            if merging:
+                refused[origin] = f"being reverted to its snapshot '{merging}'"
+    return refused
 
 
-def kind_problem(
+def kind_refusal(
     group: VolumeGroup, volume: LogicalVolume, origin: Origin
 ) -> UnsupportedError | None:
     """Return why a volume is not read because of what its segments are; None if they all are."""
     for segment in volume.segments:
         if segment.kind not in READ_KINDS or segment.flags:
-            return _refusal(group, volume, _described(segment), origin)
+            hint = _HINTS.get(segment.kind)
+            return refusal(group, volume, _described(segment), origin, hint)
         for name, _ in segment.areas:
             if name not in group.physical:
                 what = f"made of the volume '{name}' (by pvmove, for one)"
-                return _refusal(group, volume, what, origin)
+                return refusal(group, volume, what, origin)
     return None
 
 
@@ -78,12 +83,12 @@ def _described(segment: LvSegment) -> str:
     return f"{head}{segment.values.get(key, '')}{tail}"
 
 
-def _refusal(
-    group: VolumeGroup, volume: LogicalVolume, what: str, origin: Origin
+def refusal(
+    group: VolumeGroup, volume: LogicalVolume, what: str, origin: Origin, hint: str | None = None
 ) -> UnsupportedError:
-    return UnsupportedError(
-        f"is {what}, which is not read",
-        origin=origin,
-        hint="activate it on a machine with LVM and image it: "
-        f"'qemu-img convert -O qcow2 /dev/{group.name}/{volume.name} …'",
+    """Return the error that says what a volume is; the usual hint is to activate it elsewhere."""
+    activate = (
+        "activate it on a machine with LVM and image it: "
+        f"'qemu-img convert -O qcow2 /dev/{group.name}/{volume.name} …'"
     )
+    return UnsupportedError(f"is {what}, which is not read", origin=origin, hint=hint or activate)

@@ -24,6 +24,7 @@ from formats.core.reader import Category, OpenContext, ReaderDoc, Signature, Vol
 from formats.core.source import ByteSource, read_exact
 from formats.volumes.mbr import BOOT_MAGIC, BOOT_MAGIC_OFFSET, boot_sector_of, used_entries
 from formats.volumes.partition import (
+    OUTLIVED_BY_TABLES,
     SECTOR_SIZES,
     Partition,
     check_count,
@@ -198,7 +199,7 @@ class GptReader:
         # For an enlarged disk whose first header is gone: probe() asks the protective MBR.
         Signature(BOOT_MAGIC_OFFSET, BOOT_MAGIC),
     )
-    supersedes = frozenset({"mbr"})
+    supersedes = frozenset({"mbr", *OUTLIVED_BY_TABLES})
     doc = ReaderDoc(
         "GUID partition table (GPT)",
         specification="UEFI specification 2.10, section 5.3",

@@ -21,6 +21,7 @@ from formats.core.origin import Origin
 from formats.core.reader import Category, OpenContext, ReaderDoc, Signature, Volumes
 from formats.core.source import ByteSource, read_exact
 from formats.volumes.partition import (
+    OUTLIVED_BY_TABLES,
     SECTOR_SIZES,
     Partition,
     check_count,
@@ -133,7 +134,7 @@ class MbrReader:
     name = "mbr"
     category = Category.VOLUMES
     signatures = (Signature(BOOT_MAGIC_OFFSET, BOOT_MAGIC),)
-    supersedes: frozenset[str] = frozenset()
+    supersedes = OUTLIVED_BY_TABLES
     doc = ReaderDoc(
         "MBR partition table",
         specification="UEFI specification 2.10, section 5.2",

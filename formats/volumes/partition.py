@@ -42,6 +42,40 @@ _KNOWN_STARTS: tuple[tuple[int, bytes], ...] = (
 )
 """Offset inside a volume, and what is there when it holds the common thing of that magic."""
 
+OUTLIVED_BY_TABLES = frozenset(
+    {
+        "bcachefs",
+        "bsd-disklabel",
+        "btrfs",
+        "erofs",
+        "ext",
+        "f2fs",
+        "gfs2",
+        "hfs",
+        "hfsplus",
+        "jfs",
+        "lvm",
+        "minix",
+        "nilfs2",
+        "ocfs2",
+        "reiser4",
+        "reiserfs",
+        "swap",
+        "swsuspend",
+        "udf",
+        "ufs1",
+        "ufs2",
+        "vmfs",
+        "zfs",
+    }
+)
+"""Readers of what has its marks behind the first sector, before the first partition usually starts.
+
+Whoever makes one of these on a whole disk clears the first sector (mkswap keeps a table, and then
+the table is meant). So a table with partitions in it was written later, and the marks are stale.
+ISO 9660 is not among them: hybrid images have both, and its reader asks the table.
+"""
+
 BIOS_PARAMETER_BLOCK = struct.Struct("<3s8sHBHBHHBH")
 """Jump, OEM name, bytes a sector, sectors a cluster, reserved sectors, FATs, root entries, sectors,
 media, sectors a FAT (Microsoft FAT specification 1.03, BPB); NTFS has the same."""

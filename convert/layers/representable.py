@@ -71,44 +71,71 @@ def fit_layer(tree: Tree, *, keep_special_files: bool = False) -> Fitted:
 
     :param keep_special_files: keep device nodes (never 0:0) and fifos.
     """
-    fit = _Fit(_layer_xattr)
-
-    def decide(entry: Entry) -> Entry | None:
-        if _WHITEOUT_PREFIX in entry.path and _is_whiteout(entry.path):
-            return fit.drop("whiteout-name", entry, "would delete files in layers below")
-        if entry.kind in _SPECIAL:
-            if not keep_special_files:
-                return fit.drop("special-file", entry, f"is a {entry.kind.value}")
-            if entry.kind is Kind.CHARACTER_DEVICE and entry.device == _OVERLAY_WHITEOUT:
-                return fit.drop("whiteout-device", entry, "would delete files in layers below")
-        return fit.common(entry)
-
-    return fit.result(tree, decide)
+    return _Fit(
+        lambda entry: _layer_objection(entry, keep_special_files=keep_special_files), _layer_xattr
+    ).result(tree)
 
 
 def fit_tar(tree: Tree) -> Fitted:
     """Return ``tree`` as far as a tar archive can hold it, devices and all xattrs included."""
-    fit = _Fit(_any_xattr)
-    return fit.result(tree, fit.common)
+    return _Fit(_tar_objection, _tar_xattr).result(tree)
+
+
+@dataclass(frozen=True, slots=True)
+class _Objection:
+    """Why an entry is dropped."""
+
+    rule: str
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """The value to keep, None to drop the xattr; ``finding`` says what is worth knowing."""
+
+    value: bytes | None
+    finding: str = ""
 
 
 class _Fit:
-    """The findings of one run, and the decisions that both forms share."""
+    """One run over a tree, with what it found.
 
-    def __init__(self, xattr: Callable[[_Xattr], _Verdict]) -> None:
+    :param objection: why an entry is dropped, or None.
+    :param xattr: what to do about one of its xattrs.
+    """
+
+    def __init__(
+        self,
+        objection: Callable[[Entry], _Objection | None],
+        xattr: Callable[[_Xattr], _Verdict],
+    ) -> None:
+        self._objection = objection
         self._xattr = xattr
         self._findings: list[Finding] = []
         self._counted: dict[bytes, tuple[bytes, int]] = {}
         """First path and number of files, by name of an xattr that every file has."""
 
-    def drop(self, rule: str, entry: Entry, evidence: str) -> None:
-        """Note that an entry is dropped."""
-        self._findings.append(Finding(rule, entry.path, Action.DROPPED, evidence))
+    def result(self, tree: Tree) -> Fitted:
+        """Decide on every entry."""
+        fitted = FilteredTree(tree, self._decide)
+        labels = (
+            Finding(
+                "xattr",
+                path,
+                Action.DROPPED,
+                f"{printable(name)} {_BOUND_XATTRS[_COUNTED]}; the first of {count:,} files",
+            )
+            for name, (path, count) in sorted(self._counted.items())
+        )
+        return Fitted(fitted, (*self._findings, *labels))
 
-    def common(self, entry: Entry) -> Entry | None:
-        """Decide on what no tar archive can hold."""
-        if entry.kind is Kind.SOCKET:
-            return self.drop("socket", entry, "no archive can hold a socket")
+    def _decide(self, entry: Entry) -> Entry | None:
+        objection = self._objection(entry)
+        if objection is not None:
+            self._findings.append(
+                Finding(objection.rule, entry.path, Action.DROPPED, objection.evidence)
+            )
+            return None
         if not entry.xattrs or entry.kind is Kind.HARDLINK:  # a link has what its target has
             return entry
         kept = self._fitting(entry)
@@ -139,34 +166,29 @@ class _Fit:
             Finding(rule, entry.path, action, f"{printable(name)} {verdict.finding}")
         )
 
-    def result(self, tree: Tree, decide: Callable[[Entry], Entry | None]) -> Fitted:
-        """Run all decisions."""
-        fitted = FilteredTree(tree, decide)
-        labels = (
-            Finding(
-                "xattr",
-                path,
-                Action.DROPPED,
-                f"{printable(name)} {_BOUND_XATTRS[_COUNTED]}; the first of {count:,} files",
-            )
-            for name, (path, count) in sorted(self._counted.items())
-        )
-        return Fitted(fitted, (*self._findings, *labels))
+
+def _tar_objection(entry: Entry) -> _Objection | None:
+    if entry.kind is Kind.SOCKET:
+        return _Objection("socket", "no archive can hold a socket")
+    return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Verdict:
-    """The value to keep, None to drop the xattr; ``finding`` says what is worth knowing."""
-
-    value: bytes | None
-    finding: str = ""
+def _layer_objection(entry: Entry, *, keep_special_files: bool) -> _Objection | None:
+    if _WHITEOUT_PREFIX in entry.path and _is_whiteout(entry.path):
+        return _Objection("whiteout-name", "would delete files in layers below")
+    if entry.kind in _SPECIAL:
+        if not keep_special_files:
+            return _Objection("special-file", f"is a {entry.kind.value}")
+        if entry.kind is Kind.CHARACTER_DEVICE and entry.device == _OVERLAY_WHITEOUT:
+            return _Objection("whiteout-device", "would delete files in layers below")
+    return _tar_objection(entry)
 
 
 def _is_whiteout(path: bytes) -> bool:
     return any(part.startswith(_WHITEOUT_PREFIX) for part in path.split(b"/"))
 
 
-def _any_xattr(xattr: _Xattr) -> _Verdict:
+def _tar_xattr(xattr: _Xattr) -> _Verdict:
     name, value = xattr
     if b"=" in name:
         return _Verdict(None, "has a name that pax headers cannot hold")
@@ -185,7 +207,7 @@ def _layer_xattr(xattr: _Xattr) -> _Verdict:
     for start, reason in _ENGINE_XATTRS.items():
         if name.startswith(start):
             return _Verdict(None, reason)
-    return _any_xattr(xattr)
+    return _tar_xattr(xattr)
 
 
 # linux/capability.h: struct vfs_cap_data and vfs_ns_cap_data, little-endian.

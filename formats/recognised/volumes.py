@@ -189,7 +189,7 @@ VOLUMES: tuple[RecognisedFormat, ...] = (
         Category.VOLUMES,
         (),
         "a member of a Linux software RAID (md)",
-        _ACTIVATE,
+        f"{_ACTIVATE}; a superblock that is left over goes with 'mdadm --zero-superblock' on a copy",
         check=probes.is_md_member,
         supersedes=_INNER,
     ),

@@ -1,0 +1,57 @@
+"""Superblocks of Linux RAID as ``mdadm --create`` wrote them.
+
+Making them takes the kernel's md driver, which build machines need not have, so they are kept
+here: RAID 1 over two devices of 8 MiB each, a superblock of each version. ``mdadm --examine`` reads
+them.
+"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from pathlib import Path
+
+from tests.images.volumes import MIB, patch
+
+MD_MEMBER_BYTES = 8 * MIB
+
+# Version → where it is on the device, and the block (zlib, base 85).
+_SUPERBLOCKS = {
+    "0.90": (
+        0x7F0000,
+        (
+            "c-s5pr@fK^2%;DeK>fyLh1h!bY(^mafII^O69WXpK*I9O2AgaNTa*5&!3-3Fbf`V(b_Bjq-6#xY!|4A&"
+            "z%UA^4mgn5Y;?Ap5o*5xl+8989iw0rjDk@x3P!;w7zLwX6pVsl3I@9W0|18@6A%"
+        ),
+    ),
+    "1.0": (
+        0x7FE000,
+        (
+            "c-s5pr@fMq0Ri~VEJ^eFHt+J=IdhL&KHAcyk(ZyBs%d4&fCI$WvuA^7m>CWB2stJO;=u!`z7O`O;xKa`"
+            "t-0nI=y~+0$>o=AcRzBQGca&4{P_R>e+JZkL8!X_Q1E@BXk`OYHZ#KYj6?tc1b8Pn"
+        ),
+    ),
+    "1.1": (
+        0x0,
+        (
+            "c-s5pr@fMq0RiN0MBi`IsycQl*pb)ys!^v#UVdJxrj-!`4v<*So(-bmW>_HPm>7rv9GLpB0m~no`;Oh*"
+            "ueV4eC;0nsz5O7K0zmOhsQvs<b^oEjx4})Pff)ONF8@D*0RWw}9dZ"
+        ),
+    ),
+    "1.2": (
+        0x1000,
+        (
+            "c-s5pr@fMq0RcWAI;hnV!TWseQbqyyYqb|O^78XiHLZ*paDe1`_G}OhH^TxU$HYJc;6T;KfkW9^X@P|g"
+            "xfXVI6m_02wJ+KUQYiow&w|>|4^{Uc3K-A5INm^v{Xm!hAHe_sktZGU"
+        ),
+    ),
+}
+
+MD_VERSIONS = tuple(_SUPERBLOCKS)
+
+
+def add_md_superblock(device: Path, version: str) -> Path:
+    """Make a member of an array out of an image of :data:`MD_MEMBER_BYTES`; what is in it stays."""
+    assert device.stat().st_size == MD_MEMBER_BYTES
+    offset, block = _SUPERBLOCKS[version]
+    return patch(device, offset, zlib.decompress(base64.b85decode(block)))

@@ -14,7 +14,6 @@ the index instead, which is set as well.
 
 from __future__ import annotations
 
-import os
 import shutil
 import tarfile
 import tempfile
@@ -30,9 +29,7 @@ from convert.oci.image import ImageDocuments, Layer
 from convert.oci.layout import BLOBS, INDEX_FILE, LAYOUT_DOCUMENT, LAYOUT_FILE
 from convert.oci.manifest import with_entry
 from convert.oci.names import DockerName
-from convert.oci.staging import Staging, sync_folder
-from formats.core.errors import OutputError, OutputExistsError
-from formats.core.origin import Origin
+from convert.staging import Staging, free_place, sync_folder
 
 DOCKER_MANIFEST = "manifest.json"
 _BLOCK_BYTES = 512
@@ -146,7 +143,7 @@ class ArchiveOutput:
             if self.file is None:
                 self._shown, beside = Path("standard output"), Path(tempfile.gettempdir())
             else:
-                self._shown, beside = self.file, _free_place(self.file)
+                self._shown, beside = self.file, free_place(self.file)
             self._staging = stack.enter_context(Staging(beside, self._shown))
             self._staged = self._staging.folder / "archive"
             self._tar = stack.enter_context(self._staging.new_file(self._staged))
@@ -196,7 +193,7 @@ class ArchiveOutput:
                 self._copy_out()
             else:
                 self._tar.sync()
-                _free_place(self.file)
+                free_place(self.file)
                 self._staged.replace(self.file)
                 sync_folder(self.file.parent)
         except OSError as error:
@@ -229,23 +226,3 @@ def _header(name: str, size: int | None) -> bytes:
     # GNU's binary sizes need no second header, for which there would be no room.
     is_large = member.size >= _USTAR_SIZE_LIMIT
     return member.tobuf(tarfile.GNU_FORMAT if is_large else tarfile.USTAR_FORMAT, "ascii", "strict")
-
-
-def _free_place(file: Path) -> Path:
-    """Return the folder that a new file goes to.
-
-    :raises OutputExistsError: if something is there already, be it a symlink to nothing.
-    """
-    if os.path.lexists(file):
-        raise OutputExistsError(
-            "there is a file of this name" if not file.is_dir() else "is a folder",
-            origin=Origin((str(file),)),
-            hint="remove it or choose another name",
-        )
-    if not file.parent.is_dir():
-        raise OutputError(
-            "the folder to make it in does not exist",
-            origin=Origin((str(file),)),
-            hint=f"mkdir -p {file.parent}",
-        )
-    return file.parent

@@ -25,7 +25,7 @@ from convert.oci.digest import ALGORITHM, Digest
 from convert.oci.documents import DOCUMENT_BYTES, JsonValue, decode, encode
 from convert.oci.image import ImageDocuments, Layer
 from convert.oci.manifest import parse_index, with_entry
-from convert.oci.staging import (
+from convert.staging import (
     Staging,
     is_real_folder,
     is_staging,

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
 
@@ -28,7 +25,7 @@ from convert.oci.image import Image, ImageDocuments, Layer
 from convert.oci.layout import LayoutOutput
 from convert.oci.manifest import Manifest
 from convert.oci.names import docker_name_of_ref
-from convert.oci.staging import output_error
+from convert.staging import opened_stream
 from formats.core.errors import UsageError
 from formats.core.finding import Action, Finding
 from formats.core.limits import DEFAULT_LIMITS
@@ -208,21 +205,8 @@ def _opened(destination: ImageDestination, stdout: BinaryIO | None) -> Iterator[
     with ExitStack() as stack:
         if destination.file is None:
             file, stream = None, stdout
-        elif (pipe := _opened_stream(destination.file)) is not None:
+        elif (pipe := opened_stream(destination.file)) is not None:
             file, stream = None, stack.enter_context(pipe)
         else:
             file, stream = destination.file, None
         yield stack.enter_context(ArchiveOutput(file, arrangement, stream))
-
-
-def _opened_stream(path: Path) -> BinaryIO | None:
-    """Open what is there already and is no file: a pipe, ``/dev/stdout``, ``/dev/null``."""
-    try:
-        mode = os.stat(path).st_mode  # noqa: PTH116 - one call with its error
-        if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or stat.S_ISSOCK(mode):
-            return path.open("wb", buffering=0)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise output_error(error, path) from error
-    return None

@@ -21,9 +21,9 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
-from formats.core.errors import OutputError
+from formats.core.errors import OutputError, OutputExistsError
 from formats.core.origin import Origin
 
 if TYPE_CHECKING:
@@ -205,3 +205,36 @@ def is_real_folder(path: Path) -> bool:
         return stat.S_ISDIR(os.lstat(path).st_mode)
     except FileNotFoundError:
         return False
+
+
+def free_place(file: Path) -> Path:
+    """Return the folder that a new file goes to.
+
+    :raises OutputExistsError: if something is there already, be it a symlink to nothing.
+    """
+    if os.path.lexists(file):
+        raise OutputExistsError(
+            "there is a file of this name" if not file.is_dir() else "is a folder",
+            origin=Origin((str(file),)),
+            hint="remove it or choose another name",
+        )
+    if not file.parent.is_dir():
+        raise OutputError(
+            "the folder to make it in does not exist",
+            origin=Origin((str(file),)),
+            hint=f"mkdir -p {file.parent}",
+        )
+    return file.parent
+
+
+def opened_stream(path: Path) -> BinaryIO | None:
+    """Open what is there already and is no file: a pipe, ``/dev/stdout``, ``/dev/null``."""
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 - one call with its error
+        if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or stat.S_ISSOCK(mode):
+            return path.open("wb", buffering=0)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise output_error(error, path) from error
+    return None

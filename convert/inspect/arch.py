@@ -14,10 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from convert.inspect.facts import Architecture, Evidence
-from convert.inspect.text import glob
+from convert.inspect.guest import Guest
 from formats.core.entry import Entry, Kind
 from formats.core.limits import MIB
-from formats.core.tree import TreeIndex
 
 _CANDIDATES: tuple[bytes, ...] = (
     b"sbin/init",
@@ -87,17 +86,17 @@ class _Elf:
     flags: int
 
 
-def architecture(index: TreeIndex) -> Architecture:
+def architecture(guest: Guest) -> Architecture:
     """Return the architecture of the first program that is ELF; scripts and links are skipped."""
     looked: list[str] = []
-    for entry in _programs(index):
-        elf = _header(index.head(entry, _HEADER_BYTES))
+    for entry in _programs(guest):
+        elf = _header(guest.index.head(entry, _HEADER_BYTES))
         if elf is None:
             looked.append("/" + entry.path.decode("utf-8", "backslashreplace"))
             continue
         evidence = Evidence(entry.path, None, "elf-header")
         if elf.machine == _EM_ARM and elf.order == _LITTLE:
-            return Architecture("arm", _arm_variant(index, entry, elf), evidence)
+            return Architecture("arm", _arm_variant(guest, entry, elf), evidence)
         known = _MACHINES.get((elf.machine, elf.bits, elf.order))
         if known is None:
             reason = f"its programs are for ELF machine {elf.machine}, {elf.bits} bits"
@@ -108,11 +107,11 @@ def architecture(index: TreeIndex) -> Architecture:
     return Architecture(None, reason="no init, shell or C library in the tree")
 
 
-def _programs(index: TreeIndex) -> Iterator[Entry]:
+def _programs(guest: Guest) -> Iterator[Entry]:
     seen: set[bytes] = set()
     for pattern in _CANDIDATES:
-        for found in glob(index, pattern):
-            entry = index.resolve(found.path)
+        for found in guest.glob(pattern):
+            entry = guest.index.resolve(found.path)
             if entry is None or entry.kind not in {Kind.FILE, Kind.HARDLINK}:
                 continue
             if entry.path not in seen:
@@ -130,12 +129,12 @@ def _header(head: bytes) -> _Elf | None:
     return _Elf(machine, bits, order, flags)
 
 
-def _arm_variant(index: TreeIndex, entry: Entry, elf: _Elf) -> str:
+def _arm_variant(guest: Guest, entry: Entry, elf: _Elf) -> str:
     """Return v5, v6 or v7, from ``.ARM.attributes`` or else from the float ABI.
 
     Debian's armhf and Raspbian differ by nothing but the attribute.
     """
-    data = b"".join(index.tree.read(entry)) if entry.size <= _PROGRAM_MAX_BYTES else b""
+    data = b"".join(guest.index.tree.read(entry)) if entry.size <= _PROGRAM_MAX_BYTES else b""
     attributes = _arm_attributes(data)
     level = _cpu_arch(attributes) if attributes else None
     if level in _ARM_VARIANTS:

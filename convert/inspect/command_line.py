@@ -6,9 +6,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from convert.inspect.unit_file import split_words
+from convert.inspect.text import ARGUMENT_MAX, ARGUMENTS_MAX, encoded, replaced
+from convert.inspect.unit_file import BadQuotingError, Word, split_words, words_of
 
 _PREFIXES = "@-:+!|"
+_SPECIFIER = re.compile(r"%(.)")
+_WHOLE_VARIABLE = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
+_VARIABLE = re.compile(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_NAME = re.compile(
+    r"[A-Za-z0-9:_.\\-]+(@[A-Za-z0-9:_.\\-]*)?"
+    r"\.(service|socket|target|timer|mount|automount|path|slice|swap|device|scope)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +27,11 @@ class UnitName:
     """
 
     full: str
+
+    @property
+    def is_valid(self) -> bool:
+        """Tell whether systemd takes it for a unit's name: systemd.unit(5), "Description"."""
+        return len(self.full) < 256 and _NAME.fullmatch(self.full) is not None
 
     @property
     def kind(self) -> str:
@@ -56,13 +69,13 @@ def unescape_unit(text: str) -> str:
     raw = re.sub(
         rb"\\x([0-9a-f]{2})",
         lambda match: bytes([int(match[1], 16)]),
-        text.replace("-", "/").encode("utf-8", "surrogateescape"),
+        encoded(text.replace("-", "/")),
     )
     return raw.decode("utf-8", "surrogateescape")
 
 
-def specifiers(name: UnitName, user: str = "root", home: str = "/root") -> dict[str, str]:
-    """Return what each ``%`` letter stands for in a system unit.
+def specifiers(name: UnitName) -> dict[str, str]:
+    """Return what each ``%`` letter stands for in a unit of the system manager, which is root's.
 
     Those that tell of the running machine (``%H``, ``%m``, ``%b``, ``%v``) are left out: there is
     none.
@@ -84,16 +97,18 @@ def specifiers(name: UnitName, user: str = "root", home: str = "/root") -> dict[
         "E": "/etc",
         "T": "/tmp",  # noqa: S108  the guest's folder, by its name in the manual
         "V": "/var/tmp",  # noqa: S108  the same
-        "h": home,
-        "u": user,
-        "s": "/bin/sh",
+        "h": "/root",
+        "u": "root",
+        "U": "0",
+        "g": "root",
+        "G": "0",
         "%": "%",
     }
 
 
 def expand_specifiers(text: str, known: Mapping[str, str]) -> str:
     """Replace ``%`` letters; unknown ones stay as they are."""
-    return re.sub(r"%(.)", lambda match: known.get(match[1], match[0]), text)
+    return replaced(_SPECIFIER, text, lambda match: known.get(match[1], match[0]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,16 +123,24 @@ class CommandLine:
     prefixes: frozenset[str]
 
     def argv(self, environment: Mapping[str, str]) -> tuple[str, ...]:
-        """Return the words with variables replaced: ``${X}`` in place, ``$X`` split into words."""
+        """Return the words with variables replaced: ``${X}`` in place, ``$X`` split into words.
+
+        Empty if that is more than a program can be started with.
+        """
         if ":" in self.prefixes:
             return self.words
         result = [self.words[0]]
+        length = 0
         for word in self.words[1:]:
-            match = re.fullmatch(r"\$([A-Za-z_][A-Za-z0-9_]*)", word)
+            match = _WHOLE_VARIABLE.fullmatch(word)
             if match:
-                result += split_words(environment.get(match[1], ""))
+                added = split_words(environment.get(match[1], ""))
             else:
-                result.append(_expand(word, environment))
+                added = [_expand(word, environment)]
+            result += added
+            length += sum(len(item) + 1 for item in added)
+            if length > ARGUMENTS_MAX:
+                return ()
         return tuple(result)
 
 
@@ -125,24 +148,32 @@ def _expand(word: str, environment: Mapping[str, str]) -> str:
     def value(match: re.Match[str]) -> str:
         return "$" if match[0] == "$$" else environment.get(match[1], "")
 
-    return re.sub(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)\}", value, word)
+    return replaced(_VARIABLE, word, value)
 
 
 def parse_commands(value: str, known: Mapping[str, str]) -> list[CommandLine]:
     r"""Return the commands of one ``ExecStart=`` value; a lone ``;`` stands between two.
 
+    None where it is not to be understood: a quote that is not closed, or far too long.
     With the prefix ``@`` the second word is what the program is told its own name is; it is left
     out, since an image config cannot say it.
     """
     commands: list[CommandLine] = []
     words: list[str] = []
-    for word in [*split_words(expand_specifiers(value, known)), ";"]:
-        if word == ";":
+    if len(value) > ARGUMENT_MAX:
+        return []
+    try:
+        found = words_of(value)
+    except BadQuotingError:
+        return []
+    for word in [*found, Word(";", ";")]:
+        if word.raw == ";":
             if words:
                 commands.append(_command(words))
             words = []
         else:
-            words.append(";" if word == "\\;" else word)
+            text = ";" if word.raw == "\\;" else word.text
+            words.append(expand_specifiers(text, known))
     return commands
 
 

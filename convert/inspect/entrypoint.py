@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from convert.inspect.accounts import Accounts
 from convert.inspect.facts import Facts, Init, Port, RuntimeFolder
 from convert.inspect.foreground import Form, NeedsInit, foreground_form
+from convert.inspect.guest import Guest
+from convert.inspect.text import can_be_said
 from formats.core.entry import Kind
+from formats.core.origin import printable
 from formats.core.tree import TreeIndex
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -15,6 +19,8 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SHELLS = ("/bin/bash", "/bin/sh", "/bin/ash", "/bin/busybox")
 _SYSTEMD_STOP_SIGNAL = "SIGRTMIN+3"
 """systemd(1), "Signals": shut down in order."""
+
+_PRIVILEGED_BELOW = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +36,11 @@ class EntrypointDecision:
     """The part of an image config that says what to run.
 
     :ivar entrypoint: the program; with ``cmd`` as its arguments, which a user may replace.
-    :ivar user: ``uid:gid``; None for root.
+    :ivar user: ``uid`` or ``uid:gid``; None for root.
     :ivar env: ``PATH`` always; sorted by name.
     :ivar service: the service that was chosen; None for an init system or a shell.
     :ivar runtime_folders: what has to be in the tree for it to start.
-    :ivar evidence: why, one sentence a line, the decisive one first.
+    :ivar evidence: why, one sentence a line, the decisive one first; printable.
     """
 
     entrypoint: tuple[str, ...]
@@ -52,32 +58,36 @@ class EntrypointDecision:
 
 def decide_entrypoint(facts: Facts, index: TreeIndex) -> EntrypointDecision:
     """Choose what to run: the only workload, or else an init system, or else a shell."""
-    accounts = Accounts(index)
+    guest = Guest(index)
+    accounts = Accounts(guest)
     losers: list[Loser] = []
     forms: list[Form] = []
     stuck: list[NeedsInit] = []
     for service in facts.services:
         if service.not_workload is not None:
-            losers.append(Loser(service.name, service.not_workload))
+            losers.append(Loser(service.name, printable(service.not_workload)))
             continue
-        form = foreground_form(service, facts, index, accounts)
+        form = foreground_form(service, facts, guest, accounts)
         if isinstance(form, Form):
             forms.append(form)
             continue
-        losers.append(Loser(service.name, form.reason))
+        losers.append(Loser(service.name, printable(form.reason)))
         if isinstance(form, NeedsInit):
             stuck.append(form)
     if len(forms) == 1 and not stuck:
-        return replace(_one_service(forms[0], facts), losers=tuple(losers))
-    losers += [Loser(form.service.name, "it is one of several services") for form in forms]
-    return replace(_no_single_service(forms, stuck, facts, index), losers=tuple(losers))
+        decision = _one_service(forms[0], facts)
+    elif forms or stuck:
+        losers += [Loser(form.service.name, "it is one of several services") for form in forms]
+        decision = _several_services(forms, stuck, facts, index)
+    else:
+        decision = _shell(index, _why_nothing(facts))
+    evidence = tuple(map(printable, decision.evidence))
+    return replace(decision, losers=tuple(losers), evidence=evidence)
 
 
-def _no_single_service(
+def _several_services(
     forms: list[Form], stuck: list[NeedsInit], facts: Facts, index: TreeIndex
 ) -> EntrypointDecision:
-    if not forms and not stuck:
-        return _shell(index, _why_nothing(facts))
     names = sorted([*(form.service.name for form in forms), *(item.service.name for item in stuck)])
     if len(names) > 1:
         why = f"{len(names)} services start ({', '.join(names)})"
@@ -97,21 +107,36 @@ def _one_service(form: Form, facts: Facts) -> EntrypointDecision:
         entrypoint=form.argv[:1],
         cmd=form.argv[1:],
         user=form.user,
-        working_dir=service.working_dir,
+        working_dir=_folder_name(service.working_dir),
         env=tuple(sorted(environment.items())),
-        ports=form.ports,
+        ports=tuple(port for port in form.ports if not port.is_local),
         stop_signal=form.stop_signal,
         service=service.name,
         runtime_folders=tuple(folders[path] for path in sorted(folders)),
         evidence=(
             f"{service.name} is the only workload that starts: {service.enabled_by}",
             *form.evidence,
+            *_about_ports(form),
         ),
     )
 
 
+def _folder_name(path: str | None) -> str | None:
+    """Return a working folder as a config can hold it."""
+    return path if path and path.startswith("/") and can_be_said(path) else None
+
+
+def _about_ports(form: Form) -> Iterator[str]:
+    for port in form.ports:
+        if port.is_local:
+            yield f"not exposed: {port}, only for the machine itself, {port.evidence}"
+        elif port.number < _PRIVILEGED_BELOW and form.user is not None:
+            yield f"{port} may need CAP_NET_BIND_SERVICE for user {form.user}"
+
+
 def _init_system(init: Init, forms: list[Form], why: str) -> EntrypointDecision:
-    ports = {(port.number, port.protocol): port for form in forms for port in form.ports}
+    found = (port for form in forms for port in form.ports if not port.is_local)
+    ports = {(port.number, port.protocol): port for port in found}
     return EntrypointDecision(
         entrypoint=(init.path,),
         cmd=(),

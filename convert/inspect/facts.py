@@ -129,12 +129,14 @@ class Port:
 
     :ivar protocol: ``tcp``, ``udp`` or ``sctp``.
     :ivar confidence: ``high`` from a config file, ``low`` from the program's name alone.
+    :ivar is_local: only for the machine itself: on a loopback address.
     """
 
     number: int
     protocol: str
     evidence: Evidence
     confidence: str = "high"
+    is_local: bool = False
 
     def __str__(self) -> str:
         return f"{self.number}/{self.protocol}"
@@ -142,12 +144,17 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Socket:
-    """A socket unit: ports that systemd itself listens on, for the service it starts."""
+    """A socket unit: ports that systemd itself listens on, for the service it starts.
+
+    :ivar service: as in :class:`Service`; the first instance where each connection has its own.
+    :ivar is_per_connection: whether it starts a process for each connection, as inetd(8) does.
+    """
 
     name: str
     service: str
     ports: tuple[Port, ...]
     evidence: Evidence
+    is_per_connection: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from convert.inspect.accounts import Accounts
+from convert.inspect.config_files import ConfigLine, config_lines
 from convert.inspect.facts import Evidence, Facts, Port, RuntimeFolder, Service
+from convert.inspect.guest import Guest
 from convert.inspect.ports import ports_of
 from convert.inspect.programs import Program, is_umbrella, program_of
-from convert.inspect.text import assignments
+from convert.inspect.shell import exports
+from convert.inspect.text import can_be_said, encoded
 from formats.core.entry import Kind
-from formats.core.tree import TreeIndex
+
+_STAYS = frozenset({"simple", "exec", "notify", "notify-reload", "idle"})
+"""Types whose main process is the one that ExecStart= starts: systemd.service(5)."""
+
+_SIGNAL = re.compile(r"(?:SIG)?([A-Z][A-Z0-9]*(?:[+-]\d{1,2})?)|(\d{1,2})")
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
     """A service ready to be an entrypoint.
 
-    :ivar user: ``uid:gid``; None for root.
+    :ivar user: ``uid`` or ``uid:gid``; None for root.
+    :ivar ports: also those that only the service itself reaches.
     :ivar evidence: where each part comes from, a sentence each.
     """
 
@@ -49,12 +58,8 @@ class NeedsInit:
     reason: str
 
 
-_STAYS = frozenset({"simple", "exec", "notify", "notify-reload", "idle"})
-"""Types whose main process is the one that ExecStart= starts: systemd.service(5)."""
-
-
 def foreground_form(
-    service: Service, facts: Facts, index: TreeIndex, accounts: Accounts
+    service: Service, facts: Facts, guest: Guest, accounts: Accounts
 ) -> Form | NotRun | NeedsInit:
     """Return the command that keeps a service in the foreground, with what it needs.
 
@@ -62,38 +67,48 @@ def foreground_form(
     systemd. Without a row, a unit whose process stays in the foreground anyway is taken as it is.
     """
     program = program_of(service)
-    refusal = _refusal(service, program)
+    refusal = _refusal(service, program, facts)
     if refusal is not None:
         return refusal
-    argv = _argv(service, program, index)
-    if not argv or not _is_program(index, argv[0]):
+    own = service.start[0].argv if service.start else ()
+    lines: list[ConfigLine] = []
+    if program is not None:
+        lines = list(config_lines(guest, program, service.name.partition("@")[2], own))
+    argv = own if program is None else _foreground(program, own, lines, guest)
+    if not argv or not _is_program(guest, argv[0]):
         return NotRun(service, f"its program {argv[0] if argv else ''} is not in the tree")
-    if not all(_can_be_said(word) for word in argv):
+    if not all(map(can_be_said, argv)):
         return NeedsInit(service, "its command is not UTF-8, which an image config has to be")
     user = _user(service, program, accounts)
     if isinstance(user, NeedsInit):
         return user
-    environment = _environment(service, program, index)
     return Form(
         service=service,
         argv=argv,
         user=user,
-        environment=tuple(item for item in environment if _can_be_said("".join(item))),
-        ports=ports_of(index, service, program, facts.sockets, argv),
-        stop_signal=service.kill_signal or (program.stop_signal if program else None),
-        runtime_folders=(*service.runtime_folders, *_folders(service, program, index, accounts)),
+        environment=_environment(service, program, guest),
+        ports=ports_of(service, program, facts.sockets, argv, lines),
+        stop_signal=_signal(service.kill_signal) or (program.stop_signal if program else None),
+        runtime_folders=(*service.runtime_folders, *_folders(service, program, accounts)),
         evidence=tuple(_evidence(service, program)),
     )
 
 
-def _refusal(service: Service, program: Program | None) -> NotRun | NeedsInit | None:
+def _refusal(service: Service, program: Program | None, facts: Facts) -> NotRun | NeedsInit | None:
+    """Return why there is no such command, as far as the unit tells."""
     if service.kind == "oneshot" and (program is None or not is_umbrella(service)):
         return NotRun(service, "runs once and ends; it is not run in the container")
+    for socket in facts.sockets:
+        if socket.service != service.name:
+            continue
+        if socket.is_per_connection:
+            return NeedsInit(service, f"runs once per connection to {socket.name}.socket")
+        if program is None:
+            return NeedsInit(service, f"systemd hands it the connections of {socket.name}.socket")
     if program is not None:
         return None
     if not service.start:
-        reason = f"the script {service.evidence} does not say which program it starts"
-        return NeedsInit(service, reason)
+        return NeedsInit(service, f"{service.evidence} does not say which program it starts")
     if service.kind == "dbus":
         return NeedsInit(service, "needs the system's message bus")
     if service.kind not in _STAYS:
@@ -102,91 +117,89 @@ def _refusal(service: Service, program: Program | None) -> NotRun | NeedsInit | 
     return None
 
 
-def _argv(service: Service, program: Program | None, index: TreeIndex) -> tuple[str, ...]:
-    own = service.start[0].argv if service.start else ()
-    if program is None:
-        return own
+def _foreground(
+    program: Program, own: tuple[str, ...], lines: list[ConfigLine], guest: Guest
+) -> tuple[str, ...]:
+    """Return the service's own command in the form that the table gives its program."""
     executable = own[0] if own else ""
-    folder = executable.rpartition("/")[0]
+    folder, _, own_name = executable.rpartition("/")
+    arguments = own[1:]
     for name in program.programs:
         path = name if name.startswith("/") else f"{folder}/{name}"
-        if _is_program(index, path):
-            same = path.rpartition("/")[2] == executable.rpartition("/")[2]
-            return (path, *program.foreground_arguments(own[1:] if same else ()))
-    if not executable:
-        return ()
-    return (executable, *program.foreground_arguments(own[1:]))
+        if _is_program(guest, path):
+            if path.rpartition("/")[2] != own_name:  # what is for a wrapper is not for the program
+                arguments = ()
+            executable = path
+            break
+    kept = program.own_arguments(arguments)
+    unless = program.append_unless
+    if unless and any(unless.search(text) for text in (*kept, *(line.text for line in lines))):
+        return (executable, *kept)
+    return (executable, *kept, *program.append)
 
 
-def _is_program(index: TreeIndex, path: str) -> bool:
-    entry = index.resolve(path.encode("utf-8", "surrogateescape"))
+def _is_program(guest: Guest, path: str) -> bool:
+    entry = guest.index.resolve(encoded(path))
     return entry is not None and entry.kind in {Kind.FILE, Kind.HARDLINK} and entry.mode & 0o111 > 0
 
 
-def _can_be_said(text: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" or character == "\0" for character in text)
-
-
 def _user(service: Service, program: Program | None, accounts: Accounts) -> str | NeedsInit | None:
-    """Return ``uid:gid``, None for root; numbers, since a runtime may not read the passwd file."""
+    """Return the user as numbers, since a runtime need not read the passwd file; None for root.
+
+    Without the group where there are further ones: a runtime that is told one takes no others.
+    """
     name = service.user
-    if name is None and program is not None and program.user in accounts.users:
+    if name is None and program is not None and program.user and accounts.user(program.user):
         name = program.user
-    if name is None or name == "root":
-        return None
-    account = accounts.user(name)
-    if account is None:
+    account = accounts.user(name or "root")
+    if name is not None and account is None:
         return NeedsInit(service, f"its user '{name}' is not in /etc/passwd")
-    gid = accounts.group_id(service.group) if service.group else account.gid
-    if gid is None:
-        return NeedsInit(service, f"its group '{service.group}' is not in /etc/group")
-    return f"{account.uid}:{gid}"
+    uid, gid = (account.uid, account.gid) if account is not None else (0, 0)
+    if service.group is not None:
+        stated = accounts.group_id(service.group)
+        if stated is None:
+            return NeedsInit(service, f"its group '{service.group}' is not in /etc/group")
+        return None if (uid, stated) == (0, 0) else f"{uid}:{stated}"
+    if uid == 0:
+        return None
+    return str(uid) if account is not None and account.has_groups else f"{uid}:{gid}"
+
+
+def _signal(stated: str | None) -> str | None:
+    """Return a signal as an image config names it: ``SIGTERM``, ``SIGRTMIN+3``, or a number."""
+    match = _SIGNAL.fullmatch(stated or "")
+    if match is None:
+        return None
+    return match[2] or f"SIG{match[1].removeprefix('SIG')}"
 
 
 def _environment(
-    service: Service, program: Program | None, index: TreeIndex
-) -> list[tuple[str, str]]:
+    service: Service, program: Program | None, guest: Guest
+) -> tuple[tuple[str, str], ...]:
     environment: dict[str, str] = {}
     if program is not None:
         environment |= dict(program.environment)
         if program.environment_file is not None:
-            environment |= _exports(index, program.environment_file)
+            environment |= exports(guest, program.environment_file)
     environment |= dict(service.environment)
-    return sorted(environment.items())
-
-
-def _exports(index: TreeIndex, path: bytes) -> dict[str, str]:
-    """Return what a shell file exports, its own variables expanded; nothing else is run."""
-    known: dict[str, str] = {}
-    exported: dict[str, str] = {}
-    for item in assignments(index, path):
-        value = re.sub(
-            r"\$(?:\{(\w+)\}|(\w+))",
-            lambda match: known.get(match[1] or match[2], ""),
-            item.value,
-        )
-        known[item.name] = value
-        if item.is_exported:
-            exported[item.name] = value
-    return exported
+    return tuple(item for item in sorted(environment.items()) if can_be_said(item[1]))
 
 
 def _folders(
-    service: Service, program: Program | None, index: TreeIndex, accounts: Accounts
+    service: Service, program: Program | None, accounts: Accounts
 ) -> Iterator[RuntimeFolder]:
+    evidence = replace(service.evidence, rule="program-table")
     for folder in program.folders if program is not None else ():
         owner = accounts.user(folder.owner)
-        if owner is None or index.resolve(folder.path.partition(b"/")[0]) is None:
-            continue
-        evidence = Evidence(service.evidence.path, service.evidence.line, "program-table")
-        yield RuntimeFolder(folder.path, folder.mode, owner.uid, owner.gid, evidence)
+        if owner is not None:
+            yield RuntimeFolder(folder.path, folder.mode, owner.uid, owner.gid, evidence)
 
 
 def _evidence(service: Service, program: Program | None) -> Iterator[str]:
-    command = service.start[0].evidence if service.start else service.evidence
+    command: Evidence = service.start[0].evidence if service.start else service.evidence
     if program is not None:
         yield f"its command is that of {command}, in the foreground form of {program.name}"
     else:
         yield f"its command is that of {command}, in the foreground by itself ({service.kind})"
     for step in service.start_pre:
-        yield f"not run before it: {' '.join(step.argv)}, {step.evidence}"
+        yield f"not run before it: {shlex.join(step.argv)}, {step.evidence}"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from convert.inspect.facts import Evidence, Init
+from convert.inspect.guest import Guest
 from formats.core.entry import Kind
-from formats.core.tree import TreeIndex
 
 _PATHS = (
     b"sbin/init",
@@ -36,10 +36,10 @@ _BY_FILE: tuple[tuple[bytes, str], ...] = (
 )
 
 
-def init_system(index: TreeIndex) -> Init | None:
+def init_system(guest: Guest) -> Init | None:
     """Return the init system; None where no init is in the tree."""
     for path in _PATHS:
-        entry = index.resolve(path)
+        entry = guest.index.resolve(path)
         if entry is None or entry.kind not in {Kind.FILE, Kind.HARDLINK} or not entry.mode & 0o111:
             continue
         absolute = "/" + path.decode()
@@ -47,7 +47,7 @@ def init_system(index: TreeIndex) -> Init | None:
             if entry.name.startswith(program):
                 return Init(name, absolute, Evidence(entry.path, None, "init-program"))
         for beside, name in _BY_FILE:
-            if index.resolve(beside) is not None:
+            if guest.index.resolve(beside) is not None:
                 return Init(name, absolute, Evidence(beside, None, "init-file"))
         return Init("unknown", absolute, Evidence(entry.path, None, "init-program"))
     return None

@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from convert.inspect.environment_file import variables_of
 from convert.inspect.facts import Evidence, OperatingSystem
-from convert.inspect.text import assignments, lines_of
-from formats.core.tree import TreeIndex
+from convert.inspect.guest import Guest
+from convert.inspect.text import can_be_said
 
 OS_RELEASE_PATHS = (b"etc/os-release", b"usr/lib/os-release")
 """The first that is there counts; they are never merged."""
@@ -48,29 +49,28 @@ _IDS_BY_NAME: tuple[tuple[str, str], ...] = (
 _VERSION = re.compile(r"\b(\d+(?:\.\d+)*)\b")
 
 
-def operating_system(index: TreeIndex) -> OperatingSystem | None:
+def operating_system(guest: Guest) -> OperatingSystem | None:
     """Return what the tree says it is, from the best source that is there; None if none is."""
     for source in _SOURCES:
-        found = source(index)
+        found = source(guest)
         if found is not None:
             return found
     return None
 
 
-def _os_release(index: TreeIndex) -> OperatingSystem | None:
+def _os_release(guest: Guest) -> OperatingSystem | None:
     for path in OS_RELEASE_PATHS:
-        found = assignments(index, path)
+        found = variables_of(guest.text(path) or "")
         if not found:
             continue
-        values = {item.name: item.value for item in found}
-        lines = {item.name: item.line for item in found}
+        values = {name: item.value for name, item in found.items() if can_be_said(item.value)}
         identity = values.get("ID") or "linux"  # the default that os-release(5) states
         name = values.get("NAME") or identity
         return OperatingSystem(
             id=identity,
             name=name,
             pretty_name=values.get("PRETTY_NAME") or name,
-            evidence=Evidence(path, lines.get("ID"), "os-release"),
+            evidence=Evidence(path, found["ID"].line if "ID" in found else None, "os-release"),
             version_id=values.get("VERSION_ID") or None,
             version_codename=values.get("VERSION_CODENAME") or None,
             id_like=tuple(values.get("ID_LIKE", "").split()),
@@ -78,38 +78,38 @@ def _os_release(index: TreeIndex) -> OperatingSystem | None:
     return None
 
 
-def _lsb_release(index: TreeIndex) -> OperatingSystem | None:
+def _lsb_release(guest: Guest) -> OperatingSystem | None:
     path = b"etc/lsb-release"
-    found = {item.name: item for item in assignments(index, path)}
-    distributor = found.get("DISTRIB_ID")
-    if distributor is None or not distributor.value:
+    found = variables_of(guest.text(path) or "")
+    values = {name: item.value for name, item in found.items() if can_be_said(item.value)}
+    distributor = values.get("DISTRIB_ID")
+    if not distributor:
         return None
-    values = {name: item.value for name, item in found.items()}
     version = values.get("DISTRIB_RELEASE") or None
     return OperatingSystem(
-        id=distributor.value.lower(),
-        name=distributor.value,
-        pretty_name=values.get("DISTRIB_DESCRIPTION") or distributor.value,
-        evidence=Evidence(path, distributor.line, "lsb-release"),
+        id=distributor.lower(),
+        name=distributor,
+        pretty_name=values.get("DISTRIB_DESCRIPTION") or distributor,
+        evidence=Evidence(path, found["DISTRIB_ID"].line, "lsb-release"),
         version_id=version,
         version_codename=values.get("DISTRIB_CODENAME") or None,
     )
 
 
-def _release_file(index: TreeIndex) -> OperatingSystem | None:
+def _release_file(guest: Guest) -> OperatingSystem | None:
     for path, identity in _RELEASE_FILES:
-        for number, line in lines_of(index, path):
-            if line.strip():
+        for number, line in guest.lines(path):
+            if line.strip() and can_be_said(line):
                 return _from_sentence(line, identity, Evidence(path, number, "release-file"))
     return None
 
 
-def _versioned(path: bytes, identity: str, name: str) -> Callable[[TreeIndex], _Found]:
+def _versioned(path: bytes, identity: str, name: str) -> Callable[[Guest], _Found]:
     """Return a source for a file that holds nothing but a version."""
 
-    def source(index: TreeIndex) -> OperatingSystem | None:
-        for number, line in lines_of(index, path):
-            if line.strip():
+    def source(guest: Guest) -> OperatingSystem | None:
+        for number, line in guest.lines(path):
+            if line.strip() and can_be_said(line):
                 version = line.strip()
                 evidence = Evidence(path, number, "version-file")
                 return OperatingSystem(identity, name, f"{name} {version}", evidence, version)
@@ -118,12 +118,12 @@ def _versioned(path: bytes, identity: str, name: str) -> Callable[[TreeIndex], _
     return source
 
 
-def _issue(index: TreeIndex) -> OperatingSystem | None:
+def _issue(guest: Guest) -> OperatingSystem | None:
     path = b"etc/issue"
-    for number, line in lines_of(index, path):
+    for number, line in guest.lines(path):
         # agetty(8): a backslash and a letter stand for something of the running system.
         sentence = re.sub(r"\\\S(?:\{[^}]*\})?", "", line).strip()
-        if re.search(r"[A-Za-z]", sentence):
+        if re.search(r"[A-Za-z]", sentence) and can_be_said(sentence):
             return _from_sentence(sentence, "", Evidence(path, number, "issue"))
     return None
 
@@ -142,7 +142,7 @@ def _from_sentence(line: str, identity: str, evidence: Evidence) -> OperatingSys
 
 _Found = OperatingSystem | None
 
-_SOURCES: tuple[Callable[[TreeIndex], _Found], ...] = (
+_SOURCES: tuple[Callable[[Guest], _Found], ...] = (
     _os_release,
     _lsb_release,
     _release_file,

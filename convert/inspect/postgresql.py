@@ -8,19 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from convert.inspect.facts import Evidence
-from convert.inspect.text import glob, lines_of
-from formats.core.tree import TreeIndex
+from convert.inspect.guest import Guest
 
 UMBRELLA = "postgresql.service"
 
 
-def cluster_units(index: TreeIndex) -> Iterator[tuple[str, Evidence]]:
+def cluster_units(guest: Guest) -> Iterator[tuple[str, Evidence]]:
     """Yield the unit of each cluster that starts by itself: ``postgresql@15-main.service``."""
-    for config in glob(index, b"etc/postgresql/*/*/postgresql.conf"):
+    for config in guest.glob(b"etc/postgresql/*/*/postgresql.conf"):
         folder = config.parent
         version, cluster = folder.split(b"/")[-2:]
         start = folder + b"/start.conf"
-        words = [line.partition("#")[0].strip() for _, line in lines_of(index, start)]
+        words = [line.partition("#")[0].strip() for _, line in guest.lines(start)]
         if next(filter(None, words), "auto") == "auto":
             name = f"{version.decode()}-{cluster.decode('utf-8', 'surrogateescape')}"
             yield f"postgresql@{name}.service", Evidence(start, None, "postgresql-generator")

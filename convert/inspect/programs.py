@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib.resources import files
@@ -33,19 +33,29 @@ class Program:
     arguments: tuple[str, ...] | None
     drop_flags: frozenset[str]
     drop_options: frozenset[str]
+    rewrite: tuple[tuple[re.Pattern[str], str], ...]
     append: tuple[str, ...]
+    append_unless: re.Pattern[str] | None
     user: str | None
     stop_signal: str | None
     environment_file: bytes | None
     environment: tuple[tuple[str, str], ...]
     folders: tuple[ProgramFolder, ...]
-    port_files: tuple[bytes, ...]
+    configs: tuple[bytes, ...]
+    config_options: frozenset[str]
+    include: re.Pattern[str] | None
+    include_base: bytes | None
+    syntax: str | None
+    sections: frozenset[str]
     port_pattern: re.Pattern[str] | None
+    last_port_counts: bool
+    address_pattern: re.Pattern[str] | None
+    is_local_by_default: bool
     default_port: int | None
-    protocols: tuple[str, ...] = field(default=("tcp",))
+    protocols: tuple[str, ...]
 
-    def foreground_arguments(self, arguments: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the arguments that keep it in the foreground, given those of the service."""
+    def own_arguments(self, arguments: tuple[str, ...]) -> tuple[str, ...]:
+        """Return those of a service's arguments that make sense without an init system."""
         if self.arguments is not None:
             return self.arguments
         kept: list[str] = []
@@ -54,8 +64,13 @@ class Program:
             if word in self.drop_options:
                 next(remaining, None)
             elif word not in self.drop_flags and word.partition("=")[0] not in self.drop_options:
-                kept.append(word)
-        return (*kept, *self.append)
+                kept.append(self._rewritten(word))
+        return tuple(kept)
+
+    def _rewritten(self, word: str) -> str:
+        for pattern, replacement in self.rewrite:
+            word = pattern.sub(replacement, word)
+        return word
 
 
 class _Folder(TypedDict, total=False):
@@ -72,14 +87,24 @@ class _Row(TypedDict, total=False):
     arguments: list[str]
     drop_flags: list[str]
     drop_options: list[str]
+    rewrite: dict[str, str]
     append: list[str]
+    append_unless: str
     user: str
     stop_signal: str
     environment_file: str
     environment: dict[str, str]
     folders: list[_Folder]
-    port_files: list[str]
+    configs: list[str]
+    config_options: list[str]
+    include: str
+    include_base: str
+    syntax: str
+    sections: list[str]
     port_pattern: str
+    last_port_counts: bool
+    address_pattern: str
+    is_local_by_default: bool
     default_port: int
     protocols: list[str]
 
@@ -93,9 +118,7 @@ def programs() -> tuple[Program, ...]:
 
 
 def _program(row: _Row) -> Program:
-    pattern = row.get("port_pattern")
     arguments = row.get("arguments")
-    environment_file = row.get("environment_file")
     return Program(
         name=row["name"],
         executables=tuple(row["executables"]),
@@ -104,10 +127,12 @@ def _program(row: _Row) -> Program:
         arguments=None if arguments is None else tuple(arguments),
         drop_flags=frozenset(row.get("drop_flags", ())),
         drop_options=frozenset(row.get("drop_options", ())),
+        rewrite=tuple((re.compile(old), new) for old, new in row.get("rewrite", {}).items()),
         append=tuple(row.get("append", ())),
+        append_unless=_pattern(row.get("append_unless")),
         user=row.get("user"),
         stop_signal=row.get("stop_signal"),
-        environment_file=environment_file.encode() if environment_file else None,
+        environment_file=_path(row.get("environment_file")),
         environment=tuple(sorted(row.get("environment", {}).items())),
         folders=tuple(
             ProgramFolder(
@@ -117,11 +142,27 @@ def _program(row: _Row) -> Program:
             )
             for folder in row.get("folders", ())
         ),
-        port_files=tuple(name.encode() for name in row.get("port_files", ())),
-        port_pattern=re.compile(pattern, re.MULTILINE) if pattern else None,
+        configs=tuple(name.encode() for name in row.get("configs", ())),
+        config_options=frozenset(row.get("config_options", ())),
+        include=_pattern(row.get("include")),
+        include_base=_path(row.get("include_base")),
+        syntax=row.get("syntax"),
+        sections=frozenset(row.get("sections", ())),
+        port_pattern=_pattern(row.get("port_pattern")),
+        last_port_counts=row.get("last_port_counts", False),
+        address_pattern=_pattern(row.get("address_pattern")),
+        is_local_by_default=row.get("is_local_by_default", False),
         default_port=row.get("default_port"),
         protocols=tuple(row.get("protocols", ("tcp",))),
     )
+
+
+def _pattern(text: str | None) -> re.Pattern[str] | None:
+    return None if text is None else re.compile(text)
+
+
+def _path(text: str | None) -> bytes | None:
+    return None if text is None else text.encode()
 
 
 def is_umbrella(service: Service) -> bool:

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from convert.inspect.facts import Command, Evidence, Service
-from convert.inspect.text import lines_of, unquoted
+from convert.inspect.guest import Guest
+from convert.inspect.shell import assignments, exports
+from convert.inspect.text import can_be_said, encoded
 from formats.core.entry import Entry, Kind
-from formats.core.tree import TreeIndex
 
 _RUNLEVEL_FOLDERS = (b"etc/rc%d.d", b"etc/rc.d/rc%d.d", b"etc/init.d/rc%d.d")
 _DEFAULT_RUNLEVELS = (2, 3, 5)
@@ -21,9 +22,12 @@ _DEFAULT_RUNLEVELS = (2, 3, 5)
 
 _START_LINK = re.compile(rb"S\d\d(.+)")
 _INITDEFAULT = re.compile(r"[^#:]{1,4}:([2-5]):initdefault:")
-_PROGRAM = re.compile(r"\s*(?:DAEMON|EXEC|exec|prog|PROG|DAEMON_BIN|BIN|BINARY)=(\S+)")
-_CHKCONFIG_NAME = re.compile(r"#\s*processname:\s*(/\S+)")
-_BRACED = re.compile(r"\$\{(\w+)[:-]+([^}]*)\}")
+_PROGRAM_VARIABLES = frozenset(
+    {"DAEMON", "DAEMON_BIN", "BIN", "BINARY", "EXEC", "exec", "PROG", "prog"}
+)
+_PROCESS_NAME = re.compile(r"# ?processname: ?(/\S+)")
+_SETTINGS = (b"etc/default/", b"etc/sysconfig/")
+"""Where scripts find their variables: of Debian and of Red Hat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,48 +39,53 @@ class Script:
     link: Entry
 
 
-def started_by_sysv(index: TreeIndex, native: frozenset[str] | None = None) -> tuple[Service, ...]:
+def started_by_sysv(guest: Guest, native: frozenset[str] | None = None) -> tuple[Service, ...]:
     """Return the services of the default runlevel, by name.
 
     :param native: names of systemd's own services where systemd is the init system: a script of
         the same name is not used then, and the links of any runlevel count.
     """
-    runlevels = _DEFAULT_RUNLEVELS if native is not None else (_runlevel(index),)
+    runlevels = _DEFAULT_RUNLEVELS if native is not None else (_runlevel(guest),)
     found: dict[str, Script] = {}
-    for script in _scripts(index, runlevels):
+    for script in _scripts(guest, runlevels):
         if native is None or script.name.removesuffix(".sh") not in native:
             found.setdefault(script.name, script)
-    return tuple(_service(index, script) for _, script in sorted(found.items()))
+    return tuple(_service(guest, script) for _, script in sorted(found.items()))
 
 
-def _runlevel(index: TreeIndex) -> int:
+def _runlevel(guest: Guest) -> int:
     """Return what inittab(5) says, or else the first usual one that has links."""
-    for _, line in lines_of(index, b"etc/inittab"):
+    for _, line in guest.lines(b"etc/inittab"):
         match = _INITDEFAULT.match(line)
         if match:
             return int(match[1])
     for level in _DEFAULT_RUNLEVELS:
-        if next(_scripts(index, (level,)), None) is not None:
+        if next(_scripts(guest, (level,)), None) is not None:
             return level
     return _DEFAULT_RUNLEVELS[0]
 
 
-def _scripts(index: TreeIndex, runlevels: tuple[int, ...]) -> Iterator[Script]:
+def _scripts(guest: Guest, runlevels: tuple[int, ...]) -> Iterator[Script]:
     for level in runlevels:
         for pattern in _RUNLEVEL_FOLDERS:
-            for link in index.children(pattern % level):
+            for link in guest.children(pattern % level):
                 match = _START_LINK.fullmatch(link.name)
-                file = index.resolve(link.path) if match else None
+                file = guest.index.resolve(link.path) if match else None
                 if match and file is not None and _is_executable(file):
-                    yield Script(match[1].decode("utf-8", "surrogateescape"), file, link)
+                    name = match[1].decode("utf-8", "surrogateescape")
+                    if can_be_said(name):
+                        yield Script(name, file, link)
 
 
 def _is_executable(entry: Entry) -> bool:
     return entry.kind in {Kind.FILE, Kind.HARDLINK} and bool(entry.mode & 0o111)
 
 
-def _service(index: TreeIndex, script: Script) -> Service:
-    program = _program(index, script)
+def _service(guest: Guest, script: Script) -> Service:
+    program = _program(guest, script)
+    environment: dict[str, str] = {}
+    for folder in _SETTINGS:
+        environment |= exports(guest, folder + encoded(script.name))
     return Service(
         name=script.name,
         manager="sysv",
@@ -84,22 +93,28 @@ def _service(index: TreeIndex, script: Script) -> Service:
         evidence=Evidence(script.file.path, None, "sysv-script"),
         enabled_by=Evidence(script.link.path, None, "sysv-link"),
         start=(program,) if program is not None else (),
+        environment=tuple(sorted(environment.items())),
     )
 
 
-def _program(index: TreeIndex, script: Script) -> Command | None:
+def _program(guest: Guest, script: Script) -> Command | None:
     """Return the daemon that the script names, if it is in the tree; its arguments are not read.
 
     They are whatever the shell makes of them; the foreground table knows what is needed.
     """
-    for number, line in lines_of(index, script.file.path):
-        match = _PROGRAM.match(line) or _CHKCONFIG_NAME.match(line)
-        if match is None:
-            continue
-        path = _BRACED.sub(r"\2", unquoted(match[1].rstrip(";")))
-        if not path.startswith("/"):
-            path = f"/usr/sbin/{path}"
-        entry = index.resolve(path.encode("utf-8", "surrogateescape"))
+    for number, name in _programs(guest, script.file.path):
+        path = name if name.startswith("/") else f"/usr/sbin/{name}"
+        entry = guest.index.resolve(encoded(path))
         if entry is not None and _is_executable(entry):
             return Command((path,), Evidence(script.file.path, number, "sysv-program"))
     return None
+
+
+def _programs(guest: Guest, path: bytes) -> Iterator[tuple[int, str]]:
+    for item in assignments(guest, path):
+        if item.name in _PROGRAM_VARIABLES and item.value:
+            yield item.line, item.value
+    for number, line in guest.lines(path):
+        match = _PROCESS_NAME.match(" ".join(line[:200].split()))
+        if match:
+            yield number, match[1]

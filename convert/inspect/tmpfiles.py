@@ -10,10 +10,9 @@ import re
 
 from convert.inspect.accounts import Accounts
 from convert.inspect.facts import Evidence, RuntimeFolder
-from convert.inspect.text import lines_of
+from convert.inspect.guest import Guest
 from convert.inspect.unit_file import split_words
 from formats.core.entry import Entry
-from formats.core.tree import TreeIndex
 
 _FOLDERS = (
     b"etc/tmpfiles.d",
@@ -27,16 +26,16 @@ _INIT_SYSTEM = re.compile(r"systemd(/|$)|user(/|$)|log(/|$)")
 """Below ``/run``, and only for an init system that is running."""
 
 
-def runtime_folders(index: TreeIndex, accounts: Accounts) -> tuple[RuntimeFolder, ...]:
+def runtime_folders(guest: Guest, accounts: Accounts) -> tuple[RuntimeFolder, ...]:
     """Return the folders below ``/run`` that packages ask for, by path."""
     files: dict[bytes, Entry] = {}
     for folder in _FOLDERS:
-        for entry in index.children(folder):
+        for entry in guest.children(folder):
             if entry.name.endswith(b".conf"):
                 files.setdefault(entry.name, entry)  # the same name in an earlier folder wins
     found: dict[bytes, RuntimeFolder] = {}
     for _, entry in sorted(files.items()):
-        for number, line in lines_of(index, entry.path):
+        for number, line in guest.lines(entry.path):
             made = _folder(line, Evidence(entry.path, number, "tmpfiles"), accounts)
             if made is not None:
                 found.setdefault(made.path, made)

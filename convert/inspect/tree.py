@@ -8,6 +8,7 @@ from dataclasses import replace
 from convert.inspect.accounts import Accounts
 from convert.inspect.arch import architecture
 from convert.inspect.facts import Facts, Init, Service
+from convert.inspect.guest import Guest
 from convert.inspect.init import init_system
 from convert.inspect.os_release import operating_system
 from convert.inspect.plumbing import plumbing_reason
@@ -34,27 +35,29 @@ def inspect_tree(index: TreeIndex) -> Facts:
 
     :raises CorruptError: where a file cannot be read.
     """
-    accounts = Accounts(index)
-    init = init_system(index)
+    guest = Guest(index)
+    accounts = Accounts(guest)
+    init = init_system(guest)
     facts = Facts(
-        operating_system=operating_system(index),
-        architecture=architecture(index),
+        operating_system=operating_system(guest),
+        architecture=architecture(guest),
         init=init,
-        runtime_folders=runtime_folders(index, accounts),
-        findings=tuple(_unread(index, init)),
+        runtime_folders=runtime_folders(guest, accounts),
     )
     if init is not None and init.name == "systemd":
-        started = started_by_systemd(index, accounts)
-        scripts = started_by_sysv(index, started.native)
-        services = sorted((*started.services, *scripts), key=lambda service: service.name)
-        return replace(
+        started = started_by_systemd(guest, accounts)
+        facts = replace(
             facts,
-            services=tuple(map(_judged, services)),
+            services=(*started.services, *started_by_sysv(guest, started.native)),
             sockets=started.sockets,
             timers=started.timers,
             default_target=started.default_target,
         )
-    return replace(facts, services=tuple(map(_judged, started_by_sysv(index))))
+    else:
+        facts = replace(facts, services=started_by_sysv(guest))
+    services = sorted(map(_judged, facts.services), key=lambda service: service.name)
+    findings = (*_unread(guest, init), *guest.findings)
+    return replace(facts, services=tuple(services), findings=findings)
 
 
 def _judged(service: Service) -> Service:
@@ -63,11 +66,11 @@ def _judged(service: Service) -> Service:
     return replace(service, not_workload=reason)
 
 
-def _unread(index: TreeIndex, init: Init | None) -> Iterator[Finding]:
+def _unread(guest: Guest, init: Init | None) -> Iterator[Finding]:
     for folder, manager in _UNREAD_MANAGERS:
         if init is not None and init.name == "systemd" and manager in {"OpenRC", "Upstart"}:
             continue
-        children = index.children(folder)
+        children = guest.children(folder)
         if children:
             evidence = f"{len(children)} entries there; services of {manager} are not read yet"
             yield Finding("services-not-read", folder, Action.REPORTED, evidence)

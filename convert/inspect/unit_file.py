@@ -10,6 +10,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 
+class BadQuotingError(ValueError):
+    """A quote is not closed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """One ``Key=value`` with where it stands."""
@@ -47,11 +51,11 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
             continue
         if not parts:
             first = number
-        if line.endswith("\\"):
+        backslashes = len(line) - len(line.rstrip("\\"))
+        if backslashes % 2:  # an even number escapes itself
             parts.append(line[:-1])
             continue
-        parts.append(line)
-        yield first, " ".join(parts).strip()
+        yield first, " ".join([*parts, line]).strip()
         parts = []
     if parts:
         yield first, " ".join(parts).strip()
@@ -76,6 +80,7 @@ def last(settings: Iterable[Setting], section: str, key: str) -> Setting | None:
     return found[-1] if found else None
 
 
+_BLANK = " \t\n\r"
 _TRUE = frozenset({"1", "yes", "y", "true", "t", "on"})
 
 
@@ -100,24 +105,46 @@ _ESCAPES = {
 _NUMBERED = re.compile(r"x([0-9a-fA-F]{2})|([0-7]{3})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})")
 
 
-def split_words(text: str) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word of a value.
+
+    :ivar raw: as it stands there, with quotes and escapes.
+    """
+
+    text: str
+    raw: str
+
+
+def words_of(text: str) -> list[Word]:
     r"""Split at blanks; quotes and C escapes as in systemd.syntax(7), "Quoting".
 
-    Quotes count only where a word begins or ends. An escape that is not known stays as it is;
-    so does ``\;``, which means something to command lines.
+    An escape that is not known stays as it is.
+
+    :raises BadQuotingError: where a quote is not closed; systemd ignores the whole setting then.
     """
-    words: list[str] = []
+    words: list[Word] = []
     position = 0
     while True:
-        while position < len(text) and text[position].isspace():
+        while position < len(text) and text[position] in _BLANK:
             position += 1
         if position >= len(text):
             return words
+        start = position
         word, position = _word(text, position)
-        words.append(word)
+        words.append(Word(word, text[start:position].strip(_BLANK)))
+
+
+def split_words(text: str) -> list[str]:
+    """Return the words of a value; none where a quote is not closed, as systemd does."""
+    try:
+        return [word.text for word in words_of(text)]
+    except BadQuotingError:
+        return []
 
 
 def _word(text: str, position: int) -> tuple[str, int]:
+    """Return the word that starts at ``position``, and the position after it."""
     parts: list[str] = []
     quote = ""
     while position < len(text):
@@ -127,16 +154,16 @@ def _word(text: str, position: int) -> tuple[str, int]:
             parts.append(part)
             continue
         position += 1
-        if quote:
-            if character == quote:
-                quote = ""
-                continue
-        elif character in "\"'":
+        if character == quote:
+            quote = ""
+        elif not quote and character in "\"'":
             quote = character
-            continue
-        elif character.isspace():
+        elif not quote and character in _BLANK:
             break
-        parts.append(character)
+        else:
+            parts.append(character)
+    if quote:
+        raise BadQuotingError
     return "".join(parts), position
 
 
@@ -150,7 +177,7 @@ def _escape(text: str, position: int) -> tuple[str, int]:
         return "\\" + following, position + 2
     hexadecimal = match[1] or match[3] or match[4]
     code = int(hexadecimal, 16) if hexadecimal else int(match[2], 8)
-    if code == 0 or code > 0x10FFFF:
+    if code == 0 or code > 0x10FFFF or 0xD800 <= code <= 0xDFFF:
         return text[position : match.end()], match.end()
     is_byte = (match[1] or match[2]) and code > 0x7F
     return (bytes([code & 0xFF]).decode("utf-8", "surrogateescape") if is_byte else chr(code)), (

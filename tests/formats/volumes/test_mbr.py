@@ -26,7 +26,7 @@ from tests.images.volumes import (
     sfdisk,
     sfdisk_rows,
 )
-from tests.support.programs import CORPUS, need, run
+from tests.support.programs import need, run
 
 _SECTOR = 512
 _SCRIPT = """\
@@ -284,12 +284,3 @@ def test_any_mutation_gives_partitions_or_a_typed_error(tmp_path: Path) -> None:
                 assert node.problem is None or isinstance(node.problem, ConvertError)
                 outcomes.add(type(node.problem))
     assert {type(None), CorruptError} <= outcomes
-
-
-def test_a_boot_sector_alone_lists_partitions_past_the_end() -> None:
-    disk = CORPUS / "raw" / "qemu__grub_mbr.raw"
-    if not disk.exists():
-        pytest.skip("the corpus is not here")
-    with opened(disk) as artifact:
-        problems = [child.problem for child in artifact.nodes[0].children]
-    assert [type(problem) for problem in problems] == [CorruptError, CorruptError]

@@ -1,0 +1,164 @@
+"""Third-party artifacts with volumes, and volumes that are not read, against what others saw."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from formats.core.errors import CorruptError, EncryptedError, UnsupportedError
+from formats.core.opener import Node
+from tests.images.volumes import opened
+from tests.support.programs import CORPUS
+
+_FILES: dict[str, type[bz2.BZ2File | gzip.GzipFile | lzma.LZMAFile]] = {
+    ".bz2": bz2.BZ2File,
+    ".gz": gzip.GzipFile,
+    ".xz": lzma.LZMAFile,
+}
+_CHUNK_BYTES = 1 << 16
+_MEMORY_BYTES = 512 << 20
+_SECONDS = 20
+
+
+def _unpacked(name: str, folder: Path) -> Path:
+    """Return a raw disk of the corpus without its transport compression, zeros as holes."""
+    packed = CORPUS / "raw" / name
+    if not packed.exists():
+        pytest.skip("the corpus is not here")
+    opener = _FILES.get(packed.suffix)
+    if opener is None:
+        return packed
+    target = folder / packed.stem
+    with opener(packed) as source, target.open("wb") as file:
+        while chunk := source.read(_CHUNK_BYTES):
+            if chunk.strip(b"\0"):
+                file.write(chunk)
+            else:
+                file.seek(len(chunk), 1)
+        file.truncate()
+    return target
+
+
+@pytest.mark.parametrize(
+    ("name", "reader"),
+    [
+        ("dfvfs__apfs.raw.gz", "apfs"),
+        ("dissect__xfs_bigtime.bin.gz", "xfs"),
+        ("dissect_md-raid1/md-raid1-1.bin.gz", "mdraid"),
+        ("floppinux__0.2.0.img", "fat"),
+        ("util-linux__erofs.img", "erofs"),
+        ("util-linux__exfat.img.xz", "exfat"),
+        ("util-linux__hfsplus.img.xz", "hfsplus"),
+        ("util-linux__jfs.img.xz", "jfs"),
+        ("util-linux__mdraid.img.xz", "mdraid"),
+        ("util-linux__ntfs.img.xz", "ntfs"),
+        ("util-linux__reiser3.img.xz", "reiserfs"),
+        ("util-linux__sgi.img.xz", "sgi-label"),
+        ("util-linux__sun.img.xz", "sun-label"),
+        ("util-linux__swap1.img.xz", "swap"),
+        ("util-linux__udf-hdd-win7.img.xz", "udf"),
+        ("util-linux__vmfs.img.xz", "vmfs"),
+        ("util-linux__zfs.img.xz", "zfs"),
+    ],
+)
+def test_what_is_not_read_is_refused_by_name(tmp_path: Path, name: str, reader: str) -> None:
+    with opened(_unpacked(name, tmp_path)) as artifact:
+        node = artifact.nodes[0]
+    assert node.reader is not None
+    assert node.reader.name == reader
+    assert isinstance(node.problem, UnsupportedError)
+    assert node.problem.hint
+
+
+@pytest.mark.parametrize(
+    "name", ["dissect__luks1.bin.gz", "util-linux__luks1.img", "util-linux__luks2.img"]
+)
+def test_encrypted_volumes_are_refused_as_encrypted(tmp_path: Path, name: str) -> None:
+    with opened(_unpacked(name, tmp_path)) as artifact:
+        assert isinstance(artifact.nodes[0].problem, EncryptedError)
+
+
+def test_an_old_filesystem_under_a_partition_table_gives_way(tmp_path: Path) -> None:
+    """MBR, two slices with BSD disklabels, and an ext3 superblock that blkid falls for."""
+    with opened(_unpacked("util-linux__dos+bsd.img.xz", tmp_path)) as artifact:
+        node = artifact.nodes[0]
+    assert node.facts["partitions"] == "1 Linux, 2 FreeBSD"
+    assert [_name(child) for child in node.children] == ["bsd-disklabel", "bsd-disklabel"]
+
+
+def _name(node: Node) -> str | None:
+    return node.reader.name if node.reader is not None else None
+
+
+def test_a_linear_volume_without_a_filesystem_is_nothing_known(tmp_path: Path) -> None:
+    with opened(_unpacked("dissect__lvm.bin.gz", tmp_path)) as artifact:
+        (volume,) = artifact.nodes[-1].children
+    assert (volume.volume.label, volume.reader, volume.problem) == ("vg_test/lv_test", None, None)
+    assert volume.volume.source.size > 0
+
+
+def test_a_mirrored_volume_over_two_disks_is_refused_by_name(tmp_path: Path) -> None:
+    names = [f"dissect_lvm-mirror/lvm-mirror-{number}.bin.gz" for number in (1, 2)]
+    with opened(*(_unpacked(name, tmp_path) for name in names)) as artifact:
+        (volume,) = artifact.nodes[-1].children
+    assert isinstance(volume.problem, UnsupportedError)
+    assert volume.problem.message == "is a mirrored volume, which is not read"
+
+
+def test_a_physical_volume_in_no_group_has_no_volumes(tmp_path: Path) -> None:
+    with opened(_unpacked("util-linux__lvm2.img.xz", tmp_path)) as artifact:
+        assert [node.children for node in artifact.nodes] == [[], []]
+
+
+@pytest.mark.parametrize(
+    ("name", "sector_bytes", "count"),
+    [("gpt", 512, 2), ("gpt_4k", 4096, 3), ("gpt_hybrid", 512, 3)],
+)
+def test_a_bare_gpt_lists_partitions_past_the_end(
+    tmp_path: Path, name: str, sector_bytes: int, count: int
+) -> None:
+    with opened(_unpacked(f"dissect__{name}.bin", tmp_path)) as artifact:
+        node = artifact.nodes[0]
+        problems = [child.problem for child in node.children]
+    assert node.facts["sector-bytes"] == str(sector_bytes)
+    assert [type(problem) for problem in problems] == [CorruptError] * count
+
+
+def test_a_bare_boot_sector_lists_partitions_past_the_end(tmp_path: Path) -> None:
+    with opened(_unpacked("qemu__grub_mbr.raw", tmp_path)) as artifact:
+        problems = [child.problem for child in artifact.nodes[0].children]
+    assert [type(problem) for problem in problems] == [CorruptError] * 2
+
+
+def test_no_hostile_disk_takes_more_than_its_limits(tmp_path: Path) -> None:
+    """Each as a process of its own, with bounded memory and time."""
+    manifest = CORPUS / "MANIFEST.tsv"
+    if not manifest.exists():
+        pytest.skip("the corpus is not here")
+    rows = [line.split("\t") for line in manifest.read_text().splitlines()[1:]]
+    hostile = [row[0] for row in rows if row[3] == "raw" and row[7] == "yes"]
+    assert len(hostile) > 20
+    disks = [_unpacked(name.removeprefix("raw/"), tmp_path) for name in hostile]
+    script = (
+        "import sys; from pathlib import Path; from formats.core.opener import open_artifact\n"
+        "for name in sys.argv[1:]:\n"
+        "    with open_artifact([Path(name)]) as artifact:\n"
+        "        for node in artifact.walk(): node.problem and str(node.problem)\n"
+    )
+    limits = (_MEMORY_BYTES, _MEMORY_BYTES)
+    done = subprocess.run(
+        [sys.executable, "-c", script, *disks],
+        cwd=Path(__file__).parents[3],
+        timeout=_SECONDS,
+        check=False,
+        capture_output=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, limits),
+    )
+    assert done.returncode == 0, done.stderr.decode()

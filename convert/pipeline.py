@@ -30,9 +30,10 @@ from convert.inspect.entrypoint import EntrypointDecision, decide_entrypoint
 from convert.inspect.facts import Facts
 from convert.inspect.tree import inspect_tree
 from convert.layers.compress import Compression, compression
-from convert.layers.folder import write_folder, write_tar
+from convert.layers.folder import write_folder
 from convert.layers.representable import fit_layer, fit_tar
 from convert.layers.tar import encode_tar
+from convert.layers.tar_file import write_tar
 from convert.oci.image import Image
 from convert.oci.write import LayerInput, check_codec, default_codec, write_image
 from convert.options import ConvertOptions
@@ -210,9 +211,17 @@ def export_artifact(
         entries, content_bytes = _totals(tree)
         counter = _counter(progress, content_bytes)
         if isinstance(target, FolderDestination):
-            findings += write_folder(tree, target, progress=counter)
+            findings += write_folder(tree, target.folder, progress=counter, limits=options.limits)
         else:
-            write_tar(tree, target, stdout=stdout, progress=counter)
+            write_tar(
+                tree,
+                target.file,
+                stdout=stdout,
+                mtime_limit=options.source_date_epoch,
+                jobs=options.jobs,
+                progress=counter,
+                limits=options.limits,
+            )
     return Export(str(target), tree.origin, entries, content_bytes, findings)
 
 

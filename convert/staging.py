@@ -78,6 +78,19 @@ class Staging:
         except OSError as error:
             raise self.failure(error) from error
 
+    def publish(self, staged: Path) -> None:
+        """Let a file appear at :attr:`output` for good. Its content is on the disk already.
+
+        :raises OutputExistsError: if something is there by now.
+        :raises OutputError: if it cannot appear.
+        """
+        free_place(self.output)
+        try:
+            staged.replace(self.output)
+            sync_folder(self.output.parent)
+        except OSError as error:
+            raise self.failure(error) from error
+
     def count(self, length: int) -> None:
         """Add to the bytes written so far."""
         self._written_bytes += length

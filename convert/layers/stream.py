@@ -77,7 +77,7 @@ def write_layer(
     :raises OutputError: when ``file`` cannot be written; its cause is the ``OSError``.
     """
     diff_id = hashlib.sha256()
-    taken = _Counter(budget_bytes, progress)
+    taken = Meter(budget_bytes, progress)
     output = _Output(file, hash_again=compression.codec is not Codec.NONE)
     _pump(chunks, taken, compressor(compression, jobs), output, tap=diff_id.update)
     name = f"sha256:{diff_id.hexdigest()}"
@@ -95,13 +95,13 @@ def write_stream(
 ) -> int:
     """Do as :func:`write_layer` without any digest, and return the bytes that were written."""
     output = _Output(file, hash_again=False)
-    _pump(chunks, _Counter(budget_bytes, progress), compressor(compression, jobs), output)
+    _pump(chunks, Meter(budget_bytes, progress), compressor(compression, jobs), output)
     return output.size
 
 
 def _pump(
     chunks: Iterable[BytesLike],
-    taken: _Counter,
+    taken: Meter,
     engine: Compressor,
     output: _Output,
     tap: Callable[[bytes], None] | None = None,
@@ -125,8 +125,11 @@ def _pump(
         output.write_all(engine.finish())
 
 
-class _Counter:
-    """Counts what comes in, holds it to the budget and tells of it."""
+class Meter:
+    """Counts the bytes of a tree, holds them to the budget and tells of them.
+
+    :ivar total: bytes so far.
+    """
 
     def __init__(self, budget_bytes: int, progress: Progress | None) -> None:
         self.total = 0
@@ -134,6 +137,10 @@ class _Counter:
         self._progress = progress
 
     def add(self, length: int) -> None:
+        """Count some more.
+
+        :raises LimitError: if the budget does not hold them.
+        """
         self.total += length
         if self.total > self._budget_bytes:
             raise LimitError(

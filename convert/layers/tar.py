@@ -22,8 +22,9 @@ from functools import lru_cache
 from struct import Struct
 from zlib import adler32
 
+from convert.layers.walk import announced, content
 from formats.core.entry import Entry, Kind
-from formats.core.errors import CorruptError, LimitError, UnsupportedError, quoted
+from formats.core.errors import CorruptError, UnsupportedError, quoted
 from formats.core.limits import DEFAULT_LIMITS, MIB, Limits
 from formats.core.origin import Origin
 from formats.core.source import BytesLike
@@ -35,8 +36,6 @@ PAX_HEADER_BYTES = MIB
 
 _END = bytes(2 * TAR_BLOCK_BYTES)
 _PADDING = tuple(bytes(-length % TAR_BLOCK_BYTES) for length in range(TAR_BLOCK_BYTES))
-_LOOK_AHEAD_BYTES = 16 * MIB
-_LOOK_AHEAD_ENTRIES = 2048
 
 _NAME_BYTES = 100
 _PREFIX_BYTES = 155
@@ -82,82 +81,21 @@ _DEVICES = frozenset({Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE})
 
 
 def encode_tar(
-    tree: Tree,
-    *,
-    mtime_limit: int | None = None,
-    limits: Limits = DEFAULT_LIMITS,
-    look_ahead_bytes: int = _LOOK_AHEAD_BYTES,
+    tree: Tree, *, mtime_limit: int | None = None, limits: Limits = DEFAULT_LIMITS
 ) -> Iterator[BytesLike]:
     """Yield a tree as a tar archive, in pieces of any size; content is passed on uncopied.
 
-    The tree is told which files come next (:meth:`~formats.core.tree.Tree.will_read`) while
-    between one and two look-aheads of content are still to be read before them.
-
     :param mtime_limit: no time is later than this, in seconds since 1970 (SOURCE_DATE_EPOCH).
-    :param look_ahead_bytes: content that is announced at once.
     :raises CorruptError: if a file gives fewer or more bytes than its entry says.
     :raises LimitError: for too many entries, or too large a file.
     :raises UnsupportedError: for what tar cannot hold.
     """
-    for entry in _announced(tree, limits, look_ahead_bytes):
+    for entry in announced(tree, limits):
         yield _member_header(entry, mtime_limit, tree.origin)
         if entry.size and entry.kind is _FILE:
-            yield from _content(tree, entry)
+            yield from content(tree, entry)
             yield _PADDING[entry.size % TAR_BLOCK_BYTES]
     yield _END
-
-
-def _announced(tree: Tree, limits: Limits, look_ahead_bytes: int) -> Iterator[Entry]:
-    """Yield all entries, each batch only after the one that follows it was announced."""
-    waiting: list[Entry] = []
-    for batch in _batches(tree, limits, look_ahead_bytes):
-        files = [entry for entry in batch if entry.size and entry.kind is _FILE]
-        if files:
-            tree.will_read(files)
-        yield from waiting
-        waiting = batch
-    yield from waiting
-
-
-def _batches(tree: Tree, limits: Limits, look_ahead_bytes: int) -> Iterator[list[Entry]]:
-    batch: list[Entry] = []
-    content_bytes = 0
-    for number, entry in enumerate(tree.entries(), start=1):
-        if number > limits.entries:
-            raise LimitError(f"holds more than {limits.entries:,} entries", origin=tree.origin)
-        if entry.kind is _FILE:
-            if entry.size > limits.file_bytes:
-                raise _too_large(entry, limits, tree.origin)
-            content_bytes += entry.size
-        batch.append(entry)
-        if content_bytes >= look_ahead_bytes or len(batch) >= _LOOK_AHEAD_ENTRIES:
-            yield batch
-            batch, content_bytes = [], 0
-    yield batch
-
-
-def _too_large(entry: Entry, limits: Limits, origin: Origin) -> LimitError:
-    return LimitError(
-        f"{quoted(entry.path)} has {entry.size:,} bytes, more than the {limits.file_bytes:,}"
-        " that one file may have; holes count",
-        origin=origin,
-        hint="drop it with --drop, or raise the limit if the input is trusted",
-    )
-
-
-def _content(tree: Tree, entry: Entry) -> Iterator[BytesLike]:
-    missing = entry.size
-    for chunk in tree.read(entry):
-        missing -= len(chunk)
-        if missing < 0:
-            break
-        yield chunk
-    if missing:
-        given = "more" if missing < 0 else f"only {entry.size - missing:,}"
-        raise CorruptError(
-            f"{quoted(entry.path)} is said to have {entry.size:,} bytes and has {given}",
-            origin=tree.origin,
-        )
 
 
 def _member_header(entry: Entry, mtime_limit: int | None, origin: Origin) -> bytes:

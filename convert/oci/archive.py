@@ -29,7 +29,7 @@ from convert.oci.image import ImageDocuments, Layer
 from convert.oci.layout import BLOBS, INDEX_FILE, LAYOUT_DOCUMENT, LAYOUT_FILE
 from convert.oci.manifest import with_entry
 from convert.oci.names import DockerName
-from convert.staging import Staging, free_place, sync_folder
+from convert.staging import Staging, free_place
 
 DOCKER_MANIFEST = "manifest.json"
 _BLOCK_BYTES = 512
@@ -188,14 +188,12 @@ class ArchiveOutput:
         for name, content in self._arrangement.tail(documents, self._layers):
             self._add(name, content)
         self._tar.write(_END)
+        if self.file is not None:
+            self._tar.sync()
+            self._staging.publish(self._staged)
+            return
         try:
-            if self.file is None:
-                self._copy_out()
-            else:
-                self._tar.sync()
-                free_place(self.file)
-                self._staged.replace(self.file)
-                sync_folder(self.file.parent)
+            self._copy_out()
         except OSError as error:
             raise self._staging.failure(error) from error
 

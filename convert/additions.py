@@ -41,8 +41,8 @@ def with_runtime_folders(
             known[path] = Kind.FOLDER
             added.append(Replacement(Entry(path, Kind.FOLDER, mode, uid, gid, mtime_ns)))
             if path == folder.path:
-                evidence = f"added: {folder.evidence} asks for it"
-                findings.append(Finding("runtime-folder", path, Action.CHANGED, evidence))
+                evidence = f"asked for by {folder.evidence}"
+                findings.append(Finding("runtime-folder", path, Action.ADDED, evidence))
     return FilteredTree(tree, lambda entry: entry, added), findings
 
 

@@ -34,7 +34,6 @@ from convert.layers.folder import write_folder
 from convert.layers.representable import fit_layer, fit_tar
 from convert.layers.tar import encode_tar
 from convert.layers.tar_file import write_tar
-from convert.oci.image import Image
 from convert.oci.write import LayerInput, check_codec, default_codec, write_image
 from convert.options import ConvertOptions
 from convert.rules.normalise import normalise
@@ -80,7 +79,7 @@ class Decisions:
     @property
     def losses(self) -> tuple[Finding, ...]:
         """Content that is lost although no rule of the profile says so."""
-        return tuple(item for item in self.findings if item.action is not Action.REPORTED)
+        return _losses(self.findings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +123,15 @@ class Export:
     """What :func:`export_artifact` wrote.
 
     :ivar root: breadcrumb of the volume.
+    :ivar applied: what the rules of the profile took away or changed.
+    :ivar findings: everything else that is worth knowing, losses among it.
     """
 
     destination: str
     root: Origin
     entries: int
     content_bytes: int
+    applied: tuple[Finding, ...]
     findings: tuple[Finding, ...]
 
 
@@ -205,9 +207,9 @@ def export_artifact(
             f"'{destination}' is an image, not a tree", hint="export writes tar:FILE or dir:PATH"
         )
     with opened(sources, options, progress) as artifact:
-        tree, findings = _exported(artifact, options, raw=raw)
+        tree, applied, findings = _exported(artifact, options, raw=raw)
         if options.strict:
-            _refuse_losses([item for item in findings if item.action is not Action.REPORTED])
+            _refuse_losses(_losses(findings))
         entries, content_bytes = _totals(tree)
         counter = _counter(progress, content_bytes)
         if isinstance(target, FolderDestination):
@@ -222,7 +224,7 @@ def export_artifact(
                 progress=counter,
                 limits=options.limits,
             )
-    return Export(str(target), tree.origin, entries, content_bytes, findings)
+    return Export(str(target), tree.origin, entries, content_bytes, applied, findings)
 
 
 @contextmanager
@@ -321,12 +323,18 @@ def _write(
 
 def _exported(
     artifact: Artifact, options: ConvertOptions, *, raw: bool
-) -> tuple[Tree, tuple[Finding, ...]]:
+) -> tuple[Tree, tuple[Finding, ...], tuple[Finding, ...]]:
+    """Return the tree, what rules did to it, and all other findings."""
     if raw:
         fitted = fit_tar(select_volume(artifact, options.root))
-        return fitted.tree, (*artifact.findings, *fitted.findings)
+        return fitted.tree, (), (*artifact.findings, *fitted.findings)
     plan = make_plan(artifact, options)
-    return plan.tree, (*plan.decisions.applied, *plan.decisions.findings)
+    return plan.tree, plan.decisions.applied, plan.decisions.findings
+
+
+def _losses(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    lost = {Action.DROPPED, Action.EMPTIED}
+    return tuple(finding for finding in findings if finding.action in lost)
 
 
 def _refuse_losses(losses: Sequence[Finding]) -> None:

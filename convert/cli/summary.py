@@ -18,6 +18,7 @@ from formats.core.reader import Role
 _WIDTH = 100
 _FINDINGS_SHOWN = 8
 _NAMES_SHOWN = 4
+_HARMLESS = frozenset({Action.REPORTED, Action.ADDED})
 _QUIET_FIELDS = frozenset({"env"})
 """Fields that a summary leaves out where they only say the usual."""
 
@@ -49,6 +50,7 @@ def summary_of_export(done: Export) -> list[str]:
     size = human_size(done.content_bytes)
     return [
         str(done.root),
+        *_applied(done.applied),
         *_indented(_listed(done.findings)),
         f"{done.destination}: {done.entries:,} entries, {size} of files",
     ]
@@ -100,11 +102,15 @@ def _decided(decisions: Decisions) -> list[str]:
     lines += ["", *_reasons(decisions.config.reasons)]
     if decisions.entrypoint.losers:
         lines += _losers(decisions.entrypoint.losers)
-    if decisions.applied:
-        counts = counted(decisions.applied)
-        told = ", ".join(f"{rule} {count:,}" for rule, count in counts.items())
-        lines += _wrapped("  taken out   ", told)
+    lines += _applied(decisions.applied)
     return lines + _indented(_listed(decisions.findings))
+
+
+def _applied(applied: Sequence[Finding]) -> list[str]:
+    if not applied:
+        return []
+    told = ", ".join(f"{rule} {count:,}" for rule, count in counted(applied).items())
+    return _wrapped("  taken out   ", told)
 
 
 def _losers(losers: Sequence[Loser]) -> Iterator[str]:
@@ -120,20 +126,24 @@ def _losers(losers: Sequence[Loser]) -> Iterator[str]:
 
 
 def _reasons(reasons: Iterable[Reason]) -> Iterator[str]:
+    told: set[str] = set()
     for reason in reasons:
         if reason.field in _QUIET_FIELDS and reason.value.startswith("PATH="):
             continue
         yield from _wrapped(f"  {reason.field:<12}", reason.value or "none")
         for sentence in reason.why:
+            if sentence in told:
+                continue
+            told.add(sentence)
             yield from _wrapped(" " * 14 + "· ", sentence)
 
 
 def _listed(findings: Sequence[Finding]) -> list[str]:
     """Return findings as lines, losses first; the rest of many is counted."""
-    ordered = sorted(findings, key=lambda item: item.action is Action.REPORTED)
+    ordered = sorted(findings, key=lambda item: item.action in _HARMLESS)
     lines: list[str] = []
     for finding in ordered[:_FINDINGS_SHOWN]:
-        lines += _wrapped("! " if finding.action is not Action.REPORTED else "· ", str(finding))
+        lines += _wrapped("· " if finding.action in _HARMLESS else "! ", str(finding))
     if len(ordered) > _FINDINGS_SHOWN:
         lines.append(f"… and {len(ordered) - _FINDINGS_SHOWN:,} more: --json shows all")
     return lines

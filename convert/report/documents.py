@@ -244,7 +244,8 @@ class ExportDocument(_Document):
     root: str
     entries: int
     content_bytes: int
-    findings: list[FindingDocument]
+    applied: dict[str, int] = Field(description="rule → number of findings")
+    findings: list[FindingDocument] = Field(description="by rules first, in the tree's order")
 
     @classmethod
     def of(cls, sources: Iterable[str], done: Export) -> Self:
@@ -255,7 +256,8 @@ class ExportDocument(_Document):
             root=str(done.root),
             entries=done.entries,
             content_bytes=done.content_bytes,
-            findings=_findings(done.findings),
+            applied=counted(done.applied),
+            findings=_findings((*done.applied, *done.findings)),
         )
 
 

@@ -11,6 +11,7 @@ from formats.core.origin import printable
 class Action(Enum):
     """What was done about it."""
 
+    ADDED = "added"
     DROPPED = "dropped"
     EMPTIED = "emptied"
     CHANGED = "changed"

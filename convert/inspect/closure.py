@@ -36,7 +36,7 @@ def started_units(units: UnitSet, root: str) -> dict[str, Evidence]:
         if unit is None or unit.is_masked:
             continue
         for name, evidence in _pulled_in(units, unit):
-            canonical = UnitName(units.canonical(name))
+            canonical = UnitName(units.canonical(_instantiated(name, unit.name)))
             if canonical.full in seen or not canonical.is_valid:
                 continue
             seen.add(canonical.full)
@@ -45,6 +45,14 @@ def started_units(units: UnitSet, root: str) -> dict[str, Evidence]:
                 found[canonical.full] = evidence
                 queue.append(canonical.full)
     return found
+
+
+def _instantiated(name: str, owner: UnitName) -> str:
+    """Return the unit that a template's name stands for: its instance for who asks for it."""
+    template = UnitName(name)
+    if not template.is_template:
+        return name
+    return f"{template.prefix}@{owner.instance or owner.prefix}.{template.kind}"
 
 
 def _pulled_in(units: UnitSet, unit: Unit) -> Iterator[tuple[str, Evidence]]:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 from convert.inspect.text import ARGUMENT_MAX, ARGUMENTS_MAX, encoded, replaced
 from convert.inspect.unit_file import BadQuotingError, Word, split_words, words_of
 
-_PREFIXES = "@-:+!|"
+_PREFIX = re.compile(r"[@:|+-]|!!?")
+_PRIVILEGES = "+!"
 _SPECIFIER = re.compile(r"%(.)")
 _WHOLE_VARIABLE = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
 _VARIABLE = re.compile(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _NAME = re.compile(
-    r"[A-Za-z0-9:_.\\-]+(@[A-Za-z0-9:_.\\-]*)?"
+    r"[A-Za-z0-9:_.\\-]+(@[A-Za-z0-9:_.\\@-]*)?"
     r"\.(service|socket|target|timer|mount|automount|path|slice|swap|device|scope)"
 )
 
@@ -154,7 +156,8 @@ def _expand(word: str, environment: Mapping[str, str]) -> str:
 def parse_commands(value: str, known: Mapping[str, str]) -> list[CommandLine]:
     r"""Return the commands of one ``ExecStart=`` value; a lone ``;`` stands between two.
 
-    None where it is not to be understood: a quote that is not closed, or far too long.
+    Those before a quote that is not closed; none of a value that no program could be started with.
+
     With the prefix ``@`` the second word is what the program is told its own name is; it is left
     out, since an image config cannot say it.
     """
@@ -163,22 +166,27 @@ def parse_commands(value: str, known: Mapping[str, str]) -> list[CommandLine]:
     if len(value) > ARGUMENT_MAX:
         return []
     try:
-        found = words_of(value)
-    except BadQuotingError:
-        return []
-    for word in [*found, Word(";", ";")]:
-        if word.raw == ";":
-            if words:
+        for word in chain(words_of(value), [Word(";", ";")]):
+            if word.raw != ";":
+                text = ";" if word.raw == "\\;" else word.text
+                words.append(expand_specifiers(text, known))
+            elif words:
                 commands.append(_command(words))
-            words = []
-        else:
-            text = ";" if word.raw == "\\;" else word.text
-            words.append(expand_specifiers(text, known))
+                words = []
+    except BadQuotingError:
+        pass
     return commands
 
 
 def _command(words: list[str]) -> CommandLine:
-    program = words[0].lstrip(_PREFIXES)
-    prefixes = frozenset(words[0][: len(words[0]) - len(program)])
-    arguments = words[2:] if "@" in prefixes else words[1:]
-    return CommandLine((program, *arguments), prefixes)
+    """Return a command without its prefixes; each kind of them counts once."""
+    found: dict[str, str] = {}
+    position = 0
+    while match := _PREFIX.match(words[0], position):
+        kind = _PRIVILEGES if match[0][0] in _PRIVILEGES else match[0]
+        if kind in found:
+            break
+        found[kind] = match[0]
+        position = match.end()
+    arguments = words[2:] if "@" in found else words[1:]
+    return CommandLine((words[0][position:], *arguments), frozenset(found.values()))

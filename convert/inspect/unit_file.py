@@ -51,7 +51,7 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
             continue
         if not parts:
             first = number
-        backslashes = len(line) - len(line.rstrip("\\"))
+        backslashes = len(raw) - len(raw.rstrip("\\"))
         if backslashes % 2:  # an even number escapes itself
             parts.append(line[:-1])
             continue
@@ -116,23 +116,22 @@ class Word:
     raw: str
 
 
-def words_of(text: str) -> list[Word]:
+def words_of(text: str) -> Iterator[Word]:
     r"""Split at blanks; quotes and C escapes as in systemd.syntax(7), "Quoting".
 
     An escape that is not known stays as it is.
 
-    :raises BadQuotingError: where a quote is not closed; systemd ignores the whole setting then.
+    :raises BadQuotingError: once it comes to a quote that is not closed.
     """
-    words: list[Word] = []
     position = 0
     while True:
         while position < len(text) and text[position] in _BLANK:
             position += 1
         if position >= len(text):
-            return words
+            return
         start = position
         word, position = _word(text, position)
-        words.append(Word(word, text[start:position].strip(_BLANK)))
+        yield Word(word, text[start:position].strip(_BLANK))
 
 
 def split_words(text: str) -> list[str]:

@@ -55,7 +55,7 @@ class UnitSet:
                 if entry.kind is not Kind.FOLDER and unit_name.is_valid:
                     self._files.setdefault(unit_name.full, entry)
         self._parsed: dict[bytes, list[Setting]] = {}
-        self._drop_ins_of: dict[str, list[Entry]] = {}
+        self._drop_ins_of: dict[bytes, list[Entry]] = {}
         self._canonical = {name: self._follow(name) for name in self._files}
         self._aliases: dict[str, list[str]] = {}
         for name, canonical in sorted(self._canonical.items()):
@@ -144,21 +144,27 @@ class UnitSet:
         return False
 
     def _drop_ins(self, names: tuple[str, ...], canonical: UnitName) -> list[Entry]:
-        """Return drop-ins by file name; the first folder that has a name wins."""
+        """Return drop-ins by file name; of equal ones, the first counts that is found.
+
+        An earlier folder of the search path goes before a more particular name; those for all
+        units of a kind come last.
+        """
         owners = [owner for name in names for owner in _drop_in_owners(UnitName(name))]
+        places = [(folder, owner) for folder in self.folders for owner in owners]
+        places += [(folder, canonical.kind) for folder in self.folders]
         found: dict[bytes, Entry] = {}
-        for owner in [*owners, canonical.kind]:
-            if owner not in self._drop_ins_of:
-                self._drop_ins_of[owner] = list(self._drop_ins_in(encoded(owner) + b".d"))
-            for entry in self._drop_ins_of[owner]:
+        for folder, owner in places:
+            for entry in self._drop_ins_in(join(folder, encoded(owner) + b".d")):
                 found.setdefault(entry.name, entry)
         return [entry for _, entry in sorted(found.items()) if not self.is_masked(entry)]
 
-    def _drop_ins_in(self, folder_name: bytes) -> Iterator[Entry]:
-        for folder in self.folders:
-            for entry in self.guest.children(join(folder, folder_name)):
-                if entry.name.endswith(b".conf"):
-                    yield entry
+    def _drop_ins_in(self, folder: bytes) -> list[Entry]:
+        if folder not in self._drop_ins_of:
+            children = self.guest.children(folder)
+            self._drop_ins_of[folder] = [
+                entry for entry in children if entry.name.endswith(b".conf")
+            ]
+        return self._drop_ins_of[folder]
 
 
 def _folders(guest: Guest) -> Iterator[bytes]:

@@ -14,6 +14,8 @@ _COPY = "copy the files on a machine that mounts it onto an ext4 disk, and conve
 _WINDOWS = "Windows does not run in a Linux container; data alone can be copied onto an ext4 disk"
 _UNSQUASH = "unpack it with 'unsquashfs' and put the tree on an ext4 disk: 'mkfs.ext4 -d'"
 _FSCK_EROFS = "unpack it with 'fsck.erofs --extract' and put the tree on an ext4 disk"
+# What clears the first sector when it is made. A boot sector in front of it is newer.
+_CLEARING = frozenset({"btrfs", "reiserfs"})
 _BOOT_MAGIC = Signature(510, b"\x55\xaa")
 _SWAP_HINT = "a container needs none: leave it out"
 
@@ -60,7 +62,12 @@ FILESYSTEMS: tuple[RecognisedFormat, ...] = (
         "a bcachefs filesystem",
         Signature(4120, bytes.fromhex("c68573f666ce90a9d96a60cf803df7ef")),
     ),
-    _filesystem("bfs", "an SCO boot filesystem", Signature(0, struct.pack("<I", 0x1BADFACE))),
+    _filesystem(
+        "bfs",
+        "an SCO boot filesystem",
+        Signature(0, struct.pack("<I", 0x1BADFACE)),
+        supersedes=_CLEARING,
+    ),
     _filesystem("btrfs", "a Btrfs filesystem", Signature(0x10040, b"_BHRfS_M")),
     _filesystem(
         "cramfs",
@@ -70,7 +77,7 @@ FILESYSTEMS: tuple[RecognisedFormat, ...] = (
         check=probes.is_cramfs,
     ),
     _filesystem("erofs", "an EROFS image", Signature(1024, b"\xe2\xe1\xf5\xe0"), hint=_FSCK_EROFS),
-    _filesystem("exfat", "an exFAT filesystem", Signature(3, b"EXFAT   ")),
+    _filesystem("exfat", "an exFAT filesystem", Signature(3, b"EXFAT   "), supersedes=_CLEARING),
     _filesystem("f2fs", "an F2FS filesystem", Signature(1024, b"\x10\x20\xf5\xf2")),
     _filesystem(
         "fat",
@@ -79,6 +86,7 @@ FILESYSTEMS: tuple[RecognisedFormat, ...] = (
         Signature(82, b"FAT"),
         _BOOT_MAGIC,
         check=probes.is_fat,
+        supersedes=_CLEARING,
     ),
     _filesystem("gfs2", "a GFS2 filesystem", Signature(65536, bytes.fromhex("01161970"))),
     _filesystem(
@@ -121,6 +129,7 @@ FILESYSTEMS: tuple[RecognisedFormat, ...] = (
         Signature(3, b"NTFS    "),
         hint=_WINDOWS,
         check=probes.is_ntfs,
+        supersedes=_CLEARING,
         family="Windows",
     ),
     _filesystem(

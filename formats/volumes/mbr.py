@@ -25,8 +25,8 @@ from formats.volumes.partition import (
     SECTOR_SIZES,
     Partition,
     check_count,
+    has_boot_sector,
     has_known_start,
-    is_fat_boot_sector,
     note_overlaps,
     partition_types,
     partition_volume,
@@ -103,11 +103,11 @@ def _is_plausible(entries: tuple[MbrEntry, ...], boot_sector: bytes, size: int) 
     """Tell whether used slots are a table and not bytes of a filesystem's boot code.
 
     Either all partitions lie on the disk, or (a truncated image) they at least do not overlap and
-    the sector is no FAT boot sector.
+    the sector is not the first of anything else.
     """
     if all((entry.start_sector + entry.sectors) * SECTOR_SIZES[0] <= size for entry in entries):
         return True
-    return not _overlap(entries) and not is_fat_boot_sector(boot_sector)
+    return not _overlap(entries) and not has_boot_sector(boot_sector)
 
 
 def _sector_size(source: ByteSource, entries: tuple[MbrEntry, ...]) -> int:
@@ -155,7 +155,7 @@ class MbrReader:
         # An empty table says nothing: whatever else is on the disk comes first.
         return (
             sector[_TABLE_OFFSET:BOOT_MAGIC_OFFSET] == _EMPTY_TABLE
-            and not is_fat_boot_sector(sector)
+            and not has_boot_sector(sector)
             and not has_known_start(source)
         )
 

@@ -28,9 +28,17 @@ _KNOWN_STARTS: tuple[tuple[int, bytes], ...] = (
     (32, b"NXSB"),
     (54, b"FAT1"),
     (82, b"FAT32   "),
+    (424, bytes.fromhex("3bd66749292ed84a8399f6a339e3d001")),  # BitLocker To Go
     (512, b"LABELONE"),
     (1024, b"\x10\x20\xf5\xf2"),  # f2fs
     (1024, b"\xe2\xe1\xf5\xe0"),  # erofs
+    (1024, b"H+\0\4"),
+    (1024, b"HX\0\5"),
+    (1040, b"\x7f\x13"),  # Minix 1, 30-byte names
+    (1040, b"\x8f\x13"),
+    (1040, b"\x68\x24"),  # Minix 2
+    (1040, b"\x78\x24"),
+    (1048, b"\x5a\x4d"),  # Minix 3
     (1080, b"\x53\xef"),  # ext2, ext3, ext4
     (4086, b"SWAPSPACE2"),
     (4096, b"\xfc\x4e\x2b\xa9"),  # md 1.2
@@ -42,37 +50,17 @@ _KNOWN_STARTS: tuple[tuple[int, bytes], ...] = (
 )
 """Offset inside a volume, and what is there when it holds the common thing of that magic."""
 
-OUTLIVED_BY_TABLES = frozenset(
-    {
-        "bcachefs",
-        "bsd-disklabel",
-        "btrfs",
-        "erofs",
-        "ext",
-        "f2fs",
-        "gfs2",
-        "hfs",
-        "hfsplus",
-        "jfs",
-        "lvm",
-        "minix",
-        "nilfs2",
-        "ocfs2",
-        "reiser4",
-        "reiserfs",
-        "swap",
-        "swsuspend",
-        "udf",
-        "ufs1",
-        "ufs2",
-        "vmfs",
-        "zfs",
-    }
-)
-"""Readers of what has its marks behind the first sector, before the first partition usually starts.
+_OUTLIVED = """
+apfs bcachefs bfs bitlocker bluestore bsd-disklabel btrfs cramfs dm-integrity dm-snapshot dm-verity
+erofs exfat ext f2fs fat gfs2 hfs hfsplus jfs luks1 luks2 lvm lvm1 minix nilfs2 ntfs ocfs2 refs
+reiser4 reiserfs romfs squashfs swap swsuspend ubi ubifs udf ufs1 ufs2 vdo vmfs xfs zfs
+"""
+OUTLIVED_BY_TABLES = frozenset(_OUTLIVED.split())
+"""Readers of what gives way to a partition table with partitions in it.
 
-Whoever makes one of these on a whole disk clears the first sector (mkswap keeps a table, and then
-the table is meant). So a table with partitions in it was written later, and the marks are stale.
+Whoever makes one of these on a whole disk clears the table, or puts boot code in its place (mkswap
+keeps a table, and then the table is meant). Whoever writes a table clears only the table's own
+sectors. So where both are seen, the table was written later, and the marks are stale.
 ISO 9660 is not among them: hybrid images have both, and its reader asks the table.
 """
 
@@ -99,6 +87,13 @@ class Partition:
     title: str
     uuid: str | None = None
     name: str | None = None
+
+
+def has_boot_sector(sector: bytes) -> bool:
+    """Tell whether a first sector is that of a filesystem or of an encrypted volume."""
+    return is_fat_boot_sector(sector) or any(
+        sector[place : place + len(magic)] == magic for place, magic in _KNOWN_STARTS
+    )
 
 
 def has_known_start(source: ByteSource, offset: int = 0) -> bool:

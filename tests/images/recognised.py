@@ -39,16 +39,16 @@ LUKS_FORMAT = (
 TOOLS = (
     recipe("apm", 4, "parted --script {image} mklabel mac", "mac"),
     recipe("bfs", 4, "mkfs.bfs {image}"),
-    recipe("btrfs", 16, "mkfs.btrfs --quiet --mixed {image}"),
+    recipe("btrfs", 16, "mkfs.btrfs --quiet --force --mixed {image}"),
     recipe("cramfs", 0, "mkfs.cramfs {tree} {image}"),
     recipe("dm-verity", 4, "veritysetup format {file} {image}", "DM_verity_hash"),
     recipe("erofs", 0, "mkfs.erofs {image} {tree}"),
     recipe("exfat", 4, "mkfs.exfat {image}"),
-    recipe("f2fs", 52, "mkfs.f2fs -q {image}"),
-    recipe("fat", 4, "mkfs.vfat -F 12 {image}", "vfat"),
-    recipe("fat", 16, "mkfs.vfat -F 16 {image}", "vfat"),
-    recipe("fat", 48, "mkfs.vfat -F 32 {image}", "vfat"),
-    recipe("fat", 8, "mkfs.vfat -F 12 -S 4096 {image}", "vfat"),
+    recipe("f2fs", 52, "mkfs.f2fs -q -f {image}"),
+    recipe("fat", 4, "mkfs.vfat -I -F 12 {image}", "vfat"),
+    recipe("fat", 16, "mkfs.vfat -I -F 16 {image}", "vfat"),
+    recipe("fat", 48, "mkfs.vfat -I -F 32 {image}", "vfat"),
+    recipe("fat", 8, "mkfs.vfat -I -F 12 -S 4096 {image}", "vfat"),
     recipe("iso9660", 0, "xorriso -as mkisofs -quiet -o {image} {tree}"),
     recipe("jfs", 16, "mkfs.jfs -q {image}"),
     recipe("luks1", 32, f"{LUKS_FORMAT} luks1", "crypto_LUKS"),
@@ -63,31 +63,36 @@ TOOLS = (
     recipe("sgi-label", 4, "parted --script {image} mklabel dvh", "sgi"),
     recipe("squashfs", 0, "mksquashfs {tree} {image} -quiet -noappend"),
     recipe("sun-label", 4, "parted --script {image} mklabel sun", "sun"),
-    recipe("swap", 1, "mkswap {image}"),
-    recipe("swap", 4, "mkswap -p 16384 {image}"),
-    recipe("swap", 4, "mkswap -p 65536 {image}"),
+    recipe("swap", 1, "mkswap -f {image}"),
+    recipe("swap", 4, "mkswap -f -p 16384 {image}"),
+    recipe("swap", 4, "mkswap -f -p 65536 {image}"),
     recipe("tar", 0, "tar --create --format=gnu --file {image} --directory {tree} .", ""),
     recipe("tar", 0, "tar --create --format=posix --file {image} --directory {tree} .", ""),
     recipe("vdi", 0, "qemu-img create -q -f vdi {image} 4M", ""),
     recipe("vhd", 0, "qemu-img create -q -f vpc {image} 4M", ""),
     recipe("vhd", 0, "qemu-img create -q -f vpc -o subformat=fixed {image} 4M", ""),
     recipe("vhdx", 0, "qemu-img create -q -f vhdx {image} 4M", ""),
-    recipe("xfs", 16, "mkfs.xfs -q --unsupported {image}"),
+    recipe("xfs", 16, "mkfs.xfs -q -f --unsupported {image}"),
     recipe("zip", 0, "python3 -m zipfile --create {image} {file}", ""),
 )
 
 
 def make(what: Recipe, folder: Path) -> Path:
     """Make the image ``folder/image``."""
-    need(what.command[0])
-    tree = folder / "tree"
-    tree.mkdir()
-    (tree / "file").write_text("content\n")
-    file = folder / "file"
-    file.write_bytes(b"two pages ".ljust(8192, b"."))
     image = folder / "image"
     if what.size:
         blank(image, what.size)
+    return make_over(what, image)
+
+
+def make_over(what: Recipe, image: Path) -> Path:
+    """Make it in an image that is there, over what is in it."""
+    need(what.command[0])
+    tree = image.parent / "tree"
+    tree.mkdir(exist_ok=True)
+    (tree / "file").write_text("content\n")
+    file = image.parent / "file"
+    file.write_bytes(b"two pages ".ljust(8192, b"."))
     run(*(part.format(image=image, tree=tree, file=file) for part in what.command))
     return image
 

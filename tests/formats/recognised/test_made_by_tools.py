@@ -45,7 +45,7 @@ def test_what_a_tool_makes_is_named_as_blkid_names_it(tmp_path: Path, what: Reci
 
 
 def test_a_swap_area_is_a_role_and_its_hint_says_that_nothing_is_needed(tmp_path: Path) -> None:
-    row, problem = _refusal(make(recipe("swap", 1, "mkswap {image}"), tmp_path))
+    row, problem = _refusal(make(recipe("swap", 1, "mkswap -f {image}"), tmp_path))
     assert row.role is Role.SWAP
     assert problem.hint == "a container needs none: leave it out"
 

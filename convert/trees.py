@@ -263,11 +263,15 @@ def _linked(link: Entry, leader: Entry) -> Entry:
 
 @dataclass(frozen=True, slots=True)
 class _Mount:
-    """A tree at a path, with a number that keeps its nodes apart from those of other trees."""
+    """A tree at a path.
+
+    :ivar number: from 1, below ``numbers``: what keeps its nodes apart from those of the others.
+    """
 
     path: bytes
     tree: Tree
     number: int
+    numbers: int
 
     def outward(self, entry: Entry) -> Entry:
         """Return the entry as the composed tree shows it."""
@@ -275,7 +279,7 @@ class _Mount:
             entry,
             join(self.path, entry.path) if entry.path else self.path,
             lambda target: join(self.path, target),
-            entry.node | self.number << _NODE_BITS,
+            (entry.node * self.numbers + self.number) << _NODE_BITS,
         )
 
     def inward(self, entry: Entry) -> Entry:
@@ -285,7 +289,7 @@ class _Mount:
             entry,
             entry.path[skip:],
             lambda target: target[skip:],
-            entry.node & _NODE_MASK,
+            (entry.node >> _NODE_BITS) // self.numbers,
         )
 
     def _moved(self, entry: Entry, path: bytes, move: Callable[[bytes], bytes], node: int) -> Entry:
@@ -296,7 +300,7 @@ class _Mount:
 
 
 _NODE_BITS = 64
-_NODE_MASK = (1 << _NODE_BITS) - 1
+"""Nodes of the root stay as they are; those of mounts, and of mounts in mounts, lie above."""
 
 
 class ComposedTree:
@@ -327,7 +331,7 @@ class ComposedTree:
                 if inner.startswith(path + b"/")
             }
             tree = ComposedTree(mounts[path], inside) if inside else mounts[path]
-            self._mounts[path] = _Mount(path, tree, number)
+            self._mounts[path] = _Mount(path, tree, number, len(direct) + 1)
         self._root = _with_mount_points(root, self._mounts)
 
     @property

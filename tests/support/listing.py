@@ -149,7 +149,7 @@ def tree_listing(tree: Tree) -> dict[bytes, Row]:
             gid=entry.gid,
             mtime_ns=entry.mtime_ns,
             size=size,
-            target=entry.target if entry.kind is Kind.SYMLINK else None,
+            target=real.target if real.kind is Kind.SYMLINK else None,
             device=entry.device,
             xattrs=entry.xattrs,
             digest=digest,

@@ -34,6 +34,7 @@ from convert.layers.folder import write_folder
 from convert.layers.representable import fit_layer, fit_tar
 from convert.layers.tar import encode_tar
 from convert.layers.tar_file import write_tar
+from convert.oci.image import Image
 from convert.oci.write import LayerInput, check_codec, default_codec, write_image
 from convert.options import ConvertOptions
 from convert.rules.normalise import normalise

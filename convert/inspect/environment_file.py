@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_BLANK = " \t\r"
+_BLANK = " \t"
+_ENDS = frozenset({"", "\n", "\r"})
+_NAME_PART = re.compile(r"[ \t]*(?:[^\n\r][^\n\r=]*)?")
 _ESCAPED_IN_DOUBLE_QUOTES = '"\\`$'
 
 
@@ -60,22 +62,17 @@ class _Characters:
 
     def name(self) -> str | None:
         """Return what stands before ``=``; None after a line that is passed over."""
-        end = self.text.find("\n", self.position)
-        end = len(self.text) if end < 0 else end
-        line = self.text[self.position : end]
-        name, equals, _ = line.partition("=")
+        match = _NAME_PART.match(self.text, self.position)
+        name = match[0] if match is not None else ""
         if name.lstrip().startswith(("#", ";")):
             self._skip_comment()
             return None
-        if not equals:
-            self.position = end + 1
-            return None
-        self.position += len(name) + 1
-        return name.strip()
+        self.position += len(name)
+        return name.strip() if self.take() == "=" else None
 
     def _skip_comment(self) -> None:
         """Skip a comment, and the lines that it goes on in."""
-        while (character := self.take()) not in {"", "\n"}:
+        while (character := self.take()) not in _ENDS:
             if character == "\\":
                 self.take()
 
@@ -84,7 +81,7 @@ def _value(characters: _Characters) -> Iterator[str]:
     """Yield the parts of a value, up to and with the end of its line."""
     blanks = ""
     is_quotable = True
-    while (character := characters.take()) not in {"", "\n"}:
+    while (character := characters.take()) not in _ENDS:
         if character in _BLANK:
             blanks += "" if is_quotable else character
             continue
@@ -92,7 +89,7 @@ def _value(characters: _Characters) -> Iterator[str]:
             yield from _quoted(characters, character)
             continue
         if character == "\\":
-            character = characters.take().replace("\n", "")
+            character = characters.take().strip("\n\r")
         yield blanks + character
         blanks = ""
         is_quotable = False
@@ -104,6 +101,6 @@ def _quoted(characters: _Characters, quote: str) -> Iterator[str]:
             escaped = characters.take()
             if escaped not in _ESCAPED_IN_DOUBLE_QUOTES and escaped != "\n":
                 yield character
-            yield escaped.replace("\n", "")
+            yield escaped.strip("\n")
         else:
             yield character

@@ -97,22 +97,23 @@ def _parsed(text: str, log: str) -> Transaction:
     return Transaction(units, frozenset(started), log)
 
 
-_WORD = re.compile(r'"((?:\\.|[^"\\])*)"|(\S+)')
+_WORD = re.compile(r'"(?:\\.|[^"\\])*"|\S+')
 _ESCAPE = re.compile(r"\\([0-7]{3}|.)")
 _ESCAPED = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 
 def _printed_words(line: str) -> list[str]:
-    """Return the words of a command line that systemd printed: quoted like C where need be."""
+    return [unquoted(match[0]) for match in _WORD.finditer(line)]
+
+
+def unquoted(word: str) -> str:
+    """Return a word that systemd printed: in double quotes and with C's escapes if need be."""
 
     def unescaped(match: re.Match[str]) -> str:
         code = match[1]
         return chr(int(code, 8)) if len(code) == 3 else _ESCAPED.get(code, code)
 
-    return [
-        _ESCAPE.sub(unescaped, match[1]) if match[1] is not None else match[2]
-        for match in _WORD.finditer(line)
-    ]
+    return _ESCAPE.sub(unescaped, word[1:-1]) if word.startswith('"') else word
 
 
 def unpack(tree: Tree, folder: Path) -> None:

@@ -1,11 +1,11 @@
-"""Filesystems and swap areas that are recognised and not read."""
+"""Filesystems that are recognised and not read."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable
 
-from formats.core.reader import Category, Role, Signature
+from formats.core.reader import Category, Signature
 from formats.core.source import ByteSource
 from formats.recognised import probes
 from formats.recognised.row import RecognisedFormat, signature_suffices
@@ -17,7 +17,6 @@ _FSCK_EROFS = "unpack it with 'fsck.erofs --extract' and put the tree on an ext4
 # What clears the first sector when it is made. A boot sector in front of it is newer.
 _CLEARING = frozenset({"btrfs", "reiserfs"})
 _BOOT_MAGIC = Signature(510, b"\x55\xaa")
-_SWAP_HINT = "a container needs none: leave it out"
 
 
 def _filesystem(
@@ -39,12 +38,6 @@ def _filesystem(
         supersedes=supersedes,
         family=family,
     )
-
-
-def _swap_signatures(*magics: bytes) -> tuple[Signature, ...]:
-    """Return where ``mkswap`` puts its magic: the last ten bytes of the first page."""
-    pages = (4096, 8192, 16384, 32768, 65536)
-    return tuple(Signature(page - 10, magic) for page in pages for magic in magics)
 
 
 def _ufs_signatures(magic: int) -> tuple[Signature, ...]:
@@ -162,22 +155,6 @@ FILESYSTEMS: tuple[RecognisedFormat, ...] = (
         Signature(0, b"sqsh"),
         hint=_UNSQUASH,
     ),
-    RecognisedFormat(
-        "swap",
-        Category.FILESYSTEM,
-        _swap_signatures(b"SWAPSPACE2", b"SWAP-SPACE"),
-        "a swap area",
-        _SWAP_HINT,
-        role=Role.SWAP,
-    ),
-    RecognisedFormat(
-        "swsuspend",
-        Category.FILESYSTEM,
-        _swap_signatures(b"S1SUSPEND\0", b"S2SUSPEND\0", b"ULSUSPEND\0", b"LINHIB0001"),
-        "a swap area that holds a hibernated system",
-        "shut the machine down properly, so that its filesystems are clean, and image it again",
-        role=Role.SWAP,
-    ),
     _filesystem("ubi", "a UBI flash image", Signature(0, b"UBI#\1")),
     _filesystem("ubifs", "a UBIFS image", Signature(0, bytes.fromhex("31181006"))),
     _filesystem(
@@ -219,5 +196,5 @@ FILESYSTEMS: tuple[RecognisedFormat, ...] = (
     ),
 )
 
-FILESYSTEM_NAMES = frozenset({"ext", *(row.name for row in FILESYSTEMS)})
-"""Every filesystem that a volume manager in front of it takes the place of, ext included."""
+FILESYSTEM_NAMES = frozenset({"ext", "swap", "swsuspend", *(row.name for row in FILESYSTEMS)})
+"""Everything that a volume manager in front of it takes the place of, ext and swap included."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from formats.core.errors import EncryptedError, UnsupportedError
-from formats.core.reader import Category, OpenContext, ReaderDoc, Role, Signature
+from formats.core.reader import Category, OpenContext, ReaderDoc, Signature
 from formats.core.source import ByteSource
 
 
@@ -26,7 +26,6 @@ class RecognisedFormat:
     :ivar check: looks beyond the magic, where that alone is weak.
     :ivar family: the operating system whose disks look like this, where it is certain enough to
         be named: "Windows", "BSD", "macOS", "VMware".
-    :ivar role: what a volume of this format is for.
     """
 
     name: str
@@ -38,7 +37,6 @@ class RecognisedFormat:
     supersedes: frozenset[str] = frozenset()
     is_encrypted: bool = False
     family: str | None = None
-    role: Role = Role.DATA
 
     @property
     def doc(self) -> ReaderDoc:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from formats.core.reader import Category, Role, Signature
+from formats.core.reader import Category, Signature
 from formats.recognised import probes
 from formats.recognised.filesystems import FILESYSTEM_NAMES
 from formats.recognised.row import RecognisedFormat
@@ -103,7 +103,6 @@ VOLUMES: tuple[RecognisedFormat, ...] = (
         (Signature(0, b"verity\0\0"),),
         "the hashes of a dm-verity volume",
         "nothing is lost: the data is in the volume beside it",
-        role=Role.RESERVED,
     ),
     RecognisedFormat(
         "drbd",

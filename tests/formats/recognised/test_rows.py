@@ -2,16 +2,16 @@ from __future__ import annotations
 
 import pytest
 
-from formats.recognised import READERS
+from formats.recognised import READERS, ROWS
 from tests.images.recognised import KNOWN_TO_BLKID, OTHER_MARKS, TOOLS
 
-_ROWS = {row.name: row for row in READERS}
+_ROWS = {row.name: row for row in ROWS}
 
 
-def test_every_row_has_a_case() -> None:
+def test_every_recognised_format_has_a_case() -> None:
     cases = {what.name for what in TOOLS} | {row[0] for row in (*KNOWN_TO_BLKID, *OTHER_MARKS)}
     # Linux RAID has cases of its own: tests/images/md.py.
-    assert cases | {"mdraid"} == _ROWS.keys()
+    assert cases | {"mdraid"} == {reader.name for reader in READERS}
 
 
 @pytest.mark.parametrize("name", sorted(_ROWS))

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
 
+from formats.core.errors import AmbiguousError
+from formats.core.origin import Origin
+from formats.core.registry import default_registry
+from formats.core.source import MemorySource
+from formats.recognised import RecognisedFormat
 from tests.images.recognised import (
     FORGED_BYTES,
     KNOWN_TO_BLKID,
@@ -57,3 +63,24 @@ def test_no_probe_fails_on_a_short_file(tmp_path: Path, size: int) -> None:
     with image.open("r+b") as file:
         file.truncate(size)
     reader_name(image)
+
+
+def test_no_mixture_of_marks_and_noise_fails_a_probe() -> None:
+    """Whatever lies where: a reader, none, or an ambiguity that is said."""
+    chance = random.Random(6)  # noqa: S311 - repeatable, not secret
+    marks = [mark for _, _, row in KNOWN_TO_BLKID for mark in row]
+    marks += [mark for _, row in OTHER_MARKS for mark in row]
+    outcomes: set[type] = set()
+    for _ in range(400):
+        size = chance.choice([512, 2048, 70_000, 300_000])
+        data = bytearray(chance.randbytes(4096)).ljust(size, b"\0")[:size]
+        for offset, mark in chance.sample(marks, 4):
+            start = offset % FORGED_BYTES if offset >= 0 else size + offset
+            if 0 <= start <= size - len(mark):
+                data[start : start + len(mark)] = mark
+        try:
+            reader = default_registry().match(MemorySource(bytes(data), Origin(("noise",))))
+            outcomes.add(type(reader))
+        except AmbiguousError:
+            outcomes.add(AmbiguousError)
+    assert {RecognisedFormat, AmbiguousError, type(None)} <= outcomes

@@ -62,7 +62,6 @@ def _unpacked(name: str, folder: Path) -> Path:
         ("util-linux__reiser3.img.xz", "reiserfs"),
         ("util-linux__sgi.img.xz", "sgi-label"),
         ("util-linux__sun.img.xz", "sun-label"),
-        ("util-linux__swap1.img.xz", "swap"),
         ("util-linux__udf-hdd-win7.img.xz", "udf"),
         ("util-linux__vmfs.img.xz", "vmfs"),
         ("util-linux__zfs.img.xz", "zfs"),
@@ -75,6 +74,12 @@ def test_what_is_not_read_is_refused_by_name(tmp_path: Path, name: str, reader: 
     assert node.reader.name == reader
     assert isinstance(node.problem, UnsupportedError)
     assert node.problem.hint
+
+
+def test_a_swap_area_alone_holds_nothing_and_is_no_error(tmp_path: Path) -> None:
+    with opened(_unpacked("util-linux__swap1.img.xz", tmp_path)) as artifact:
+        node = artifact.nodes[0]
+    assert (_name(node), node.children, node.problem) == ("swap", [], None)
 
 
 @pytest.mark.parametrize(

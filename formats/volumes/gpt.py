@@ -156,17 +156,11 @@ def _guid(raw: bytes) -> str:
     return str(uuid.UUID(bytes_le=raw))
 
 
-def _partitions(header: _Header, entries: bytes, source: ByteSource) -> Iterator[Partition]:
+def _partitions(header: _Header, entries: bytes) -> Iterator[Partition]:
     for slot in range(header.entry_count):
         kind, guid, first, last, _, name = _ENTRY.unpack_from(entries, slot * header.entry_bytes)
         if kind == _UNUSED:
             continue
-        if last < first or first == 0:
-            raise CorruptError(
-                f"partition {slot + 1} goes from sector {first:,} to {last:,}",
-                origin=source.origin,
-                offset=header.entries_lba * header.sector_bytes + slot * header.entry_bytes,
-            )
         known = gpt_type(_guid(kind))
         yield Partition(
             number=slot + 1,
@@ -229,7 +223,7 @@ class GptReader:
                 )
             )
         partitions: list[Partition] = []
-        for partition in _partitions(header, entries, source):
+        for partition in _partitions(header, entries):
             check_count(len(partitions) + 1, context.limits, source.origin)
             partitions.append(partition)
         note_overlaps(partitions, source.origin, context)
@@ -288,10 +282,7 @@ def partition_owns(source: ByteSource, offset: int) -> bool | None:
     """Tell whether a partition of the disk covers a byte; None if there is no partition table."""
     try:
         header, entries, _ = _usable_table(source)
-        ranges = [
-            (item.offset, item.offset + item.length)
-            for item in _partitions(header, entries, source)
-        ]
+        ranges = [(item.offset, item.offset + item.length) for item in _partitions(header, entries)]
     except CorruptError:
         sector = boot_sector_of(source)
         ranges = [

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from formats.core.errors import CorruptError
+from formats.core.errors import AmbiguousError, CorruptError
 from formats.core.finding import Action, Finding
 from formats.core.origin import Origin
 from formats.core.reader import Category, OpenContext, ReaderDoc, Signature, Volumes
@@ -110,11 +110,11 @@ def _is_plausible(entries: tuple[MbrEntry, ...], boot_sector: bytes, size: int) 
     return not _overlap(entries) and not has_boot_sector(boot_sector)
 
 
-def _sector_size(source: ByteSource, entries: tuple[MbrEntry, ...]) -> int:
-    """Return the sector size under which the partitions start with something known.
+def _known_sector_size(source: ByteSource, entries: tuple[MbrEntry, ...]) -> int | None:
+    """Return the sector size under which a partition starts with something known; None if none.
 
-    Nothing in the table says it. 512 is right unless only 4096 finds a volume, or an extended
-    boot record, where a partition should start.
+    Nothing in the table says how large a sector is. 512 is right unless only 4096 finds a volume,
+    or an extended boot record, where a partition should start.
     """
     for size in SECTOR_SIZES:
         for entry in entries:
@@ -125,7 +125,7 @@ def _sector_size(source: ByteSource, entries: tuple[MbrEntry, ...]) -> int:
                     return size
             elif has_known_start(source, offset):
                 return size
-    return SECTOR_SIZES[0]
+    return None
 
 
 class MbrReader:
@@ -162,8 +162,8 @@ class MbrReader:
     def open(self, source: ByteSource, context: OpenContext) -> Volumes:
         """Return a volume for each partition; extended ones are only their logical partitions.
 
-        :raises CorruptError: for a protective table without a GPT, and for a broken chain of
-            extended boot records.
+        :raises CorruptError: for a protective table without a GPT.
+        :raises AmbiguousError: if nothing tells whether the table or a filesystem is stale.
         """
         sector = bytes(read_exact(source, 0, _BOOT_SECTOR_BYTES, "the MBR"))
         entries = used_entries(sector)
@@ -176,8 +176,22 @@ class MbrReader:
                 offset=0,
                 hint="recover the table on a copy with 'gdisk' or 'testdisk'",
             )
+        sector_bytes = _known_sector_size(source, entries)
+        if (
+            entries
+            and sector_bytes is None
+            and (has_boot_sector(sector) or has_known_start(source))
+        ):
+            # A table that was copied into a partition's boot sector looks like this, for one.
+            raise AmbiguousError(
+                "has a partition table and the start of something else, and none of the"
+                " partitions starts with anything known",
+                origin=source.origin,
+                offset=0,
+                hint="clear the one that is stale, on a copy: 'wipefs' lists both",
+            )
         (signature,) = _DISK_SIGNATURE.unpack_from(sector, _DISK_SIGNATURE_OFFSET)
-        table = _Table(source, context, _sector_size(source, entries), signature)
+        table = _Table(source, context, sector_bytes or SECTOR_SIZES[0], signature)
         partitions = table.partitions(entries)
         note_overlaps(partitions, source.origin, context)
         facts = {"table": "mbr", "sector-bytes": str(table.sector_bytes)}

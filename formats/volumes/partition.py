@@ -19,6 +19,8 @@ from formats.core.source import ByteSource, MemorySource, slice_source
 
 SECTOR_SIZES = (512, 4096)
 
+_EXT_MAGIC_OFFSET = 1080
+_EXT_GROUP_OFFSET = 1114  # the block group that a superblock is in: not 0 in the backups
 _KNOWN_STARTS: tuple[tuple[int, bytes], ...] = (
     (0, b"XFSB"),
     (0, b"LUKS\xba\xbe"),
@@ -30,6 +32,7 @@ _KNOWN_STARTS: tuple[tuple[int, bytes], ...] = (
     (82, b"FAT32   "),
     (424, bytes.fromhex("3bd66749292ed84a8399f6a339e3d001")),  # BitLocker To Go
     (512, b"LABELONE"),
+    (512, bytes.fromhex("57455682")),  # BSD disklabel
     (1024, b"\x10\x20\xf5\xf2"),  # f2fs
     (1024, b"\xe2\xe1\xf5\xe0"),  # erofs
     (1024, b"H+\0\4"),
@@ -39,7 +42,7 @@ _KNOWN_STARTS: tuple[tuple[int, bytes], ...] = (
     (1040, b"\x68\x24"),  # Minix 2
     (1040, b"\x78\x24"),
     (1048, b"\x5a\x4d"),  # Minix 3
-    (1080, b"\x53\xef"),  # ext2, ext3, ext4
+    (_EXT_MAGIC_OFFSET, b"\x53\xef"),  # ext2, ext3, ext4
     (4086, b"SWAPSPACE2"),
     (4096, b"\xfc\x4e\x2b\xa9"),  # md 1.2
     (0x8000, b"JFS1"),
@@ -100,7 +103,9 @@ def has_known_start(source: ByteSource, offset: int = 0) -> bool:
     """Tell whether a filesystem, swap area, PV or encrypted volume starts at ``offset``."""
     for place, magic in _KNOWN_STARTS:
         start = offset + place
-        if start + len(magic) <= source.size and source.read_at(start, len(magic)) == magic:
+        if start + len(magic) > source.size or source.read_at(start, len(magic)) != magic:
+            continue
+        if place != _EXT_MAGIC_OFFSET or source.read_at(offset + _EXT_GROUP_OFFSET, 2) == b"\0\0":
             return True
     return False
 
@@ -124,21 +129,28 @@ def is_fat_boot_sector(sector: bytes) -> bool:
 
 
 def partition_volume(source: ByteSource, table: str, partition: Partition) -> Volume:
-    """Return the volume of a partition; one that does not lie on the disk has a problem instead."""
+    """Return the volume of a partition; one that does not lie on the disk has a problem instead.
+
+    Every entry of a table is on its own: a root is read beside an entry that makes no sense.
+    """
     label = f"{table}:{partition.number}"
     origin = source.origin.child(label)
-    end = partition.offset + partition.length
-    inner: ByteSource
+    inner: ByteSource = MemorySource(b"", origin)
     problem: CorruptError | None = None
-    if end <= source.size:
-        inner = slice_source(source, partition.offset, partition.length, origin)
-    else:
-        inner = MemorySource(b"", origin)
+    if partition.offset <= 0 or partition.length <= 0:
+        problem = CorruptError(
+            f"has no place: its entry says {partition.length:,} bytes from byte"
+            f" {partition.offset:,}",
+            origin=origin,
+        )
+    elif (end := partition.offset + partition.length) > source.size:
         problem = CorruptError(
             f"lies past the end: it should end at byte {end:,} of a disk of {source.size:,}",
             origin=origin,
             hint="the disk image may be truncated: compare its size with the original",
         )
+    else:
+        inner = slice_source(source, partition.offset, partition.length, origin)
     return Volume(
         inner,
         label,
@@ -164,7 +176,8 @@ def note_overlaps(partitions: Iterable[Partition], origin: Origin, context: Open
     what its entry says. One of the two is stale, and the filesystem in it will show which.
     """
     latest: Partition | None = None
-    for item in sorted(partitions, key=lambda item: (item.offset, item.number)):
+    placed = [item for item in partitions if item.length > 0]
+    for item in sorted(placed, key=lambda item: (item.offset, item.number)):
         if latest is not None and item.offset < latest.offset + latest.length:
             context.note(
                 Finding(

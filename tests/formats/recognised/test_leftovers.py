@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.images.recognised import TOOLS, Recipe, make_over, recipe
-from tests.images.volumes import MIB, blank, reader_name
+from tests.images.volumes import MIB, blank, patch, reader_name
 from tests.support.programs import run
 
 _DISK_BYTES = 60 * MIB
@@ -25,10 +25,11 @@ _TABLES = ("dos", "gpt")
 
 
 def _partition(disk: Path, label: str) -> None:
-    """Write a table and nothing else, as installers do."""
+    """Write a table and a partition's first blocks, and nothing else, as installers do."""
     script = f"label: {label}\nstart=2048, size=1MiB\n"
     command = 'printf "$1" | sfdisk --quiet --wipe never --wipe-partitions never "$2"'
     run("sh", "-c", command, "sh", script, disk)
+    patch(disk, MIB + 1080, b"\x53\xef")
 
 
 @pytest.mark.parametrize("first", ["btrfs", "ext", "gpt", "ntfs"])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from formats.core.errors import ConvertError, CorruptError, LimitError
+from formats.core.errors import AmbiguousError, ConvertError, CorruptError, LimitError
 from formats.core.limits import DEFAULT_LIMITS
 from formats.core.reader import Category, Role
 from formats.core.registry import default_registry
@@ -172,7 +172,23 @@ def test_a_table_is_newer_than_the_filesystem_it_lies_beside(
     assert b'"start"' not in left, "mkfs clears the table, which is what the rule stands on"
     assert reader_name(disk) not in {"mbr", None}
     patch(disk, 446, _entry(0x83, 204_800, 2048).ljust(64, b"\0") + b"\x55\xaa")
+    patch(disk, 100 * MIB + 1080, b"\x53\xef")
     assert reader_name(disk) == "mbr"
+
+
+def test_a_table_without_anything_in_it_beside_a_filesystem_is_left_to_the_user(
+    tmp_path: Path,
+) -> None:
+    """A copy of the disk's table in a partition's boot sector, or a disk just partitioned anew."""
+    disk = blank(tmp_path / "disk.raw", 16 * MIB)
+    run("mke2fs", "-q", "-F", "-t", "ext4", disk)
+    patch(disk, 446, _entry(0x83, 2048, 2048).ljust(64, b"\0") + b"\x55\xaa")
+    with opened(disk) as artifact:
+        problem = artifact.nodes[0].problem
+    assert isinstance(problem, AmbiguousError)
+    assert problem.hint == "clear the one that is stale, on a copy: 'wipefs' lists both"
+    patch(disk, 510, bytes(2))
+    assert reader_name(disk) == "ext"
 
 
 def test_a_label_of_lvm_beside_a_table_is_stale(tmp_path: Path) -> None:
@@ -181,6 +197,7 @@ def test_a_label_of_lvm_beside_a_table_is_stale(tmp_path: Path) -> None:
         lvm("pvcreate", "-y", *lvm.devices)
     assert reader_name(disk) == "lvm"
     patch(disk, 446, _entry(0x83, 2048, 2048).ljust(64, b"\0") + b"\x55\xaa")
+    patch(disk, MIB + 1080, b"\x53\xef")
     assert reader_name(disk) == "mbr"
 
 

@@ -1,0 +1,79 @@
+"""What a pattern of a rule stands for in one guest: its homes, its swap files, its links."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from itertools import takewhile
+
+from convert.rules.globs import components, escaped, is_literal
+from convert.select.fstab import MountKind, fstab_of
+from formats.core.entry import Kind
+from formats.core.tree import TreeIndex
+
+_PASSWD = b"etc/passwd"
+_PLACEHOLDER = re.compile(r"\{([a-z-]+)\}/?(.*)")
+_WHOLE_CONTENT = frozenset({b"*", b"**"})
+
+
+class Places:
+    """One guest's tree, asked what patterns mean in it."""
+
+    def __init__(self, index: TreeIndex) -> None:
+        self._index = index
+        self._known: dict[str, tuple[bytes, ...]] = {}
+
+    def expanded(self, pattern: str) -> Iterator[tuple[bytes, ...]]:
+        """Yield the names of each pattern that ``pattern`` stands for.
+
+        Links that lead to what is meant are followed, inside the tree. The folder whose whole
+        content is meant (``/mnt/**``) must really be there: if it is a link, whatever it leads to
+        has another name, and stays.
+        """
+        match = _PLACEHOLDER.fullmatch(pattern)
+        if match is None:
+            yield self._followed(components(pattern))
+            return
+        rest = components(match[2]) if match[2] else ()
+        for path in self._places(match[1]):
+            yield self._followed((*escaped(path), *rest))
+
+    def _places(self, name: str) -> tuple[bytes, ...]:
+        known = self._known.get(name)
+        if known is None:
+            known = self._known[name] = tuple(sorted(set(_PLACEHOLDERS[name](self._index))))
+        return known
+
+    def _followed(self, names: tuple[bytes, ...]) -> tuple[bytes, ...]:
+        literal = len(tuple(takewhile(is_literal, names)))
+        means_all = literal < len(names) and names[literal] in _WHOLE_CONTENT
+        on_the_way = literal - 1 if means_all or literal == len(names) else literal
+        folder = self._index.resolve(b"/".join(names[:on_the_way]))
+        if folder is None or folder.kind is not Kind.FOLDER:
+            return names
+        return (*escaped(folder.path), *names[on_the_way:])
+
+
+def _homes(index: TreeIndex) -> Iterator[bytes]:
+    """Yield the home of each user, passwd(5)."""
+    for line in (index.content(_PASSWD) or b"").split(b"\n"):
+        fields = line.split(b":")
+        if len(fields) == 7 and fields[5].startswith(b"/"):
+            home = index.resolve(fields[5])
+            if home is not None and home.kind is Kind.FOLDER:
+                yield home.path
+
+
+def _swap_files(index: TreeIndex) -> Iterator[bytes]:
+    """Yield the files that fstab swaps to; devices are none."""
+    for line in fstab_of(index):
+        if line.kind is MountKind.SWAP and line.spec.startswith(b"/"):
+            entry = index.resolve(line.spec)
+            if entry is not None and entry.kind is Kind.FILE:
+                yield entry.path
+
+
+_PLACEHOLDERS: dict[str, Callable[[TreeIndex], Iterator[bytes]]] = {
+    "home": _homes,
+    "swap-file": _swap_files,
+}

@@ -1,0 +1,211 @@
+"""Why there is no root: what the volumes are instead, and what to do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from convert.select.survey import Survey
+from formats.core.errors import (
+    AmbiguousError,
+    ConvertError,
+    EncryptedError,
+    UnsupportedError,
+)
+from formats.core.limits import MIB
+from formats.core.opener import Node
+from formats.core.origin import Origin
+from formats.core.reader import Role
+from formats.core.source import ByteSource
+from formats.recognised.row import RecognisedFormat
+
+_SYSTEMS = re.compile(
+    r"\b(FreeBSD|OpenBSD|NetBSD|DragonFly|Solaris|MINIX|BeOS|QNX|Plan 9|HP-UX|Haiku)\b"
+)
+"""Systems that the types of partitions name."""
+_NOT_FOR_SYSTEMS = frozenset({Role.EFI, Role.BOOT, Role.SWAP, Role.RESERVED})
+_NAMES_SHOWN = 5
+_BLANK_CHECK_BYTES = 64 * MIB
+"""How much of a volume is read to say that it is blank."""
+
+_RUN_LINUX = "only Linux systems become containers"
+
+
+def no_root(survey: Survey) -> ConvertError:
+    """Return the error for an artifact without a Linux root.
+
+    What could have been the root decides its class: damage first, then encryption, then formats
+    that are not read; what is certainly another system comes after.
+    """
+    origin = _origin(survey)
+    leaves = survey.leaves()
+    problems = [
+        (node, problem)
+        for node in leaves
+        if node.volume.role not in _NOT_FOR_SYSTEMS
+        and (problem := survey.problem(node)) is not None
+    ]
+    for group in _by_weight(problems):
+        if len(group) == 1 and len(leaves) == 1:
+            return group[0][1]
+        if group:
+            return _unreadable(survey, origin, group)
+    system = _other_system(survey)
+    if system is not None:
+        return system
+    return _nothing_there(survey, origin, leaves)
+
+
+def several_roots(survey: Survey, candidates: Sequence[tuple[Node, str]]) -> AmbiguousError:
+    """Return the error for several systems; each candidate is a volume and what is in it."""
+    named = [(survey.names.name(node), title) for node, title in candidates]
+    return AmbiguousError(
+        f"holds {len(named)} systems: " + ", ".join(f"{name} ({title})" for name, title in named),
+        origin=_origin(survey),
+        hint="choose one: " + " or ".join(_option(name) for name, _ in named),
+    )
+
+
+def several_volumes(survey: Survey, wanted: str, nodes: Sequence[Node]) -> AmbiguousError:
+    """Return the error for a name that means several volumes."""
+    names = [survey.names.name(node) for node in nodes]
+    return AmbiguousError(
+        f"'{wanted}' means {len(names)} volumes: {', '.join(names)}",
+        origin=_origin(survey),
+        hint="choose one: " + " or ".join(map(_option, names)),
+    )
+
+
+def no_volume(survey: Survey, wanted: str) -> UnsupportedError:
+    """Return the error for a name that means nothing here."""
+    names = [
+        f"{survey.names.name(node)} ({_what(survey, node)})"
+        for node in survey.leaves()
+        if survey.problem(node) is None
+    ]
+    return UnsupportedError(
+        f"has no volume '{wanted}'",
+        origin=_origin(survey),
+        hint=f"there is {', '.join(names)}" if names else "no volume in it can be read",
+    )
+
+
+def choose_volume(survey: Survey) -> ConvertError:
+    """Return the error for an artifact without a root but with several volumes to look into."""
+    names = [survey.names.name(content.node) for content in survey.contents()]
+    return AmbiguousError(
+        f"has no Linux root and {len(names)} volumes with files: {', '.join(names)}",
+        origin=_origin(survey),
+        hint="choose one: " + " or ".join(map(_option, names)),
+    )
+
+
+def _option(name: str) -> str:
+    return f"--root '{name}'" if re.search(r"[^\w:/.@+-]", name) else f"--root {name}"
+
+
+def _origin(survey: Survey) -> Origin:
+    nodes = survey.artifact.nodes
+    files = [node.origin for node in nodes if not node.members]
+    return files[0] if len(files) == 1 else Origin((", ".join(map(str, files)),))
+
+
+def _by_weight(
+    problems: Sequence[tuple[Node, ConvertError]],
+) -> Iterator[list[tuple[Node, ConvertError]]]:
+    """Yield the problems by what they say about the chance that there was a Linux root."""
+    yield [item for item in problems if not isinstance(item[1], UnsupportedError)]
+    linux = [item for item in problems if isinstance(item[1], UnsupportedError)]
+    linux = [item for item in linux if _family(item[0]) is None and item[0].reader is not None]
+    yield [item for item in linux if isinstance(item[1], EncryptedError)]
+    yield linux
+
+
+def _unreadable(
+    survey: Survey, origin: Origin, group: Sequence[tuple[Node, ConvertError]]
+) -> ConvertError:
+    first = group[0][1]
+    told = "; ".join(f"{survey.names.name(node)} {problem.message}" for node, problem in group)
+    return type(first)(f"no Linux root can be read in it: {told}", origin=origin, hint=first.hint)
+
+
+def _family(node: Node) -> str | None:
+    return node.reader.family if isinstance(node.reader, RecognisedFormat) else None
+
+
+def _other_system(survey: Survey) -> UnsupportedError | None:
+    """Return the error that names another operating system; None if there is no sign of one."""
+    for node in survey.names.nodes:
+        for fact in node.facts.values():
+            match = _SYSTEMS.search(fact)
+            if match is not None:
+                return _foreign(survey, match[1], f"the types of its partitions are {fact}")
+    for node in survey.names.nodes:
+        family = _family(node)
+        if family is not None and isinstance(node.reader, RecognisedFormat):
+            where = f"{survey.names.name(node)} is {node.reader.title}"
+            return _foreign(survey, family, where, node.reader.hint)
+    return None
+
+
+def _foreign(survey: Survey, system: str, evidence: str, hint: str = "") -> UnsupportedError:
+    return UnsupportedError(
+        f"holds {system}, not Linux: {evidence}",
+        origin=_origin(survey),
+        hint=hint or _RUN_LINUX,
+    )
+
+
+def _nothing_there(survey: Survey, origin: Origin, leaves: Sequence[Node]) -> UnsupportedError:
+    readable = survey.contents()
+    if any(not content.is_empty for content in readable):
+        told = "; ".join(
+            f"{survey.names.name(content.node)} has {_what(survey, content.node)}"
+            for content in readable
+        )
+        return UnsupportedError(
+            f"no Linux root in it: {told}",
+            origin=origin,
+            hint="'convert export --raw --root VOLUME' gives the files of one volume",
+        )
+    if readable:
+        return UnsupportedError("is empty: its filesystems hold no files", origin=origin)
+    if not leaves or all(_is_blank(node.volume.source) for node in leaves):
+        return UnsupportedError(
+            "is empty: no partition in it, or nothing but zeros",
+            origin=origin,
+            hint="check that it is the right disk, and that it was copied whole",
+        )
+    return UnsupportedError(
+        "nothing known is in it: no partition table, filesystem, archive or disk format",
+        origin=origin,
+        hint="see 'convert formats' for what can be read",
+    )
+
+
+def _what(survey: Survey, node: Node) -> str:
+    """Return in a few words what a readable volume holds."""
+    content = survey.content(node)
+    if content.is_root:
+        return content.title
+    names = [entry.path.decode("utf-8", "replace") for entry in content.index.children(b"")]
+    if not names:
+        return "no files"
+    more = ", …" if len(names) > _NAMES_SHOWN else ""
+    return ", ".join(f"/{name}" for name in names[:_NAMES_SHOWN]) + more
+
+
+def _is_blank(source: ByteSource) -> bool:
+    """Tell whether there is nothing but zeros, as far as it takes reasonable time to say."""
+    looked_at = 0
+    for extent in source.extents():
+        if extent.is_hole:
+            continue
+        position, end = extent.offset, extent.offset + extent.length
+        while position < end and looked_at < _BLANK_CHECK_BYTES:
+            data = bytes(source.read_at(position, min(MIB, end - position)))
+            if not data or data.strip(b"\0"):
+                return False
+            position += len(data)
+            looked_at += len(data)
+    return True

@@ -1,0 +1,159 @@
+"""Selection: from an opened artifact to the one tree that is meant.
+
+::
+
+    survey every volume ─► choose the root ─► lay over it what it mounts ─► one tree
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from convert.rules.globs import PathPatterns
+from convert.select.mounts import Mounted, mount_all
+from convert.select.refusal import (
+    choose_volume,
+    no_root,
+    no_volume,
+    several_roots,
+    several_volumes,
+)
+from convert.select.remembered import RememberedTree
+from convert.select.survey import Content, Survey
+from formats.core.errors import UnsupportedError
+from formats.core.finding import Action, Finding
+from formats.core.opener import Artifact, Node
+from formats.core.origin import Origin
+from formats.core.tree import Tree
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """The tree to convert.
+
+    :ivar root: breadcrumb of the volume with the root.
+    :ivar mounts: what is laid over it: folder (``/var``) and breadcrumb of the volume.
+    :ivar findings: what could not be mounted, is hidden, or is left out.
+    """
+
+    tree: Tree
+    root: Origin
+    mounts: tuple[tuple[str, Origin], ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+def select_root(
+    artifact: Artifact, wanted: str | None = None, *, drop: Sequence[str] = ()
+) -> Selected:
+    """Return the root of an artifact with everything that it mounts.
+
+    :param wanted: the root volume, as a partition (``gpt:2``, ``/dev/sda2``), logical volume
+        (``vg0/root``, ``/dev/mapper/vg0-root``), label, UUID or breadcrumb; any tag of fstab.
+    :param drop: patterns of paths that the user does without; a system folder among them may be
+        missing.
+    :raises AmbiguousError: if there are several systems, or ``wanted`` means several volumes.
+    :raises UnsupportedError: if there is no Linux system, no volume ``wanted``, or a system folder
+        is missing.
+    :raises formats.core.errors.ConvertError: why the root cannot be read.
+    """
+    survey = Survey(artifact)
+    root = _chosen_root(survey, wanted)
+    mounted = mount_all(survey, root, PathPatterns(drop).covers, is_lenient=False)
+    return _selected(root, mounted)
+
+
+def select_volume(artifact: Artifact, wanted: str | None = None) -> Tree:
+    """Return the tree of one volume, untouched: the root's, or the only one, or that ``wanted``.
+
+    :raises AmbiguousError: if it takes a choice.
+    :raises formats.core.errors.ConvertError: why it cannot be read.
+    """
+    survey = Survey(artifact)
+    return _chosen_volume(survey, wanted).tree
+
+
+def select_browsable(artifact: Artifact, wanted: str | None = None) -> Tree:
+    """Return a tree to look into: a root with what it mounts, as far as that can be read.
+
+    :param wanted: any volume; one that is no root is shown as it is.
+    :raises AmbiguousError: if it takes a choice.
+    :raises formats.core.errors.ConvertError: why it cannot be read.
+    """
+    survey = Survey(artifact)
+    content = _chosen_volume(survey, wanted)
+    if not content.is_root:
+        return content.tree
+    return mount_all(survey, content, _nothing, is_lenient=True).tree
+
+
+def _nothing(path: bytes) -> bool:
+    del path
+    return False
+
+
+def _selected(root: Content, mounted: Mounted) -> Selected:
+    findings = mounted.findings
+    if not root.is_root:
+        evidence = "it has no os-release, init or programs; its files are taken as they are"
+        no_system = Finding("no-system", str(root.node.origin).encode(), Action.REPORTED, evidence)
+        findings = (no_system, *findings)
+    tree = RememberedTree(mounted.tree) if mounted.mounts else mounted.tree
+    return Selected(tree, root.node.origin, mounted.mounts, findings)
+
+
+def _chosen_root(survey: Survey, wanted: str | None) -> Content:
+    if wanted is not None:
+        return _wanted(survey, wanted)
+    roots = survey.roots()
+    if len(roots) == 1:
+        return roots[0]
+    if roots:
+        raise several_roots(survey, [(root.node, root.title) for root in roots])
+    lone = _lone_tree(survey)
+    if lone is not None:
+        return lone
+    raise no_root(survey)
+
+
+def _chosen_volume(survey: Survey, wanted: str | None) -> Content:
+    if wanted is not None:
+        return _wanted(survey, wanted)
+    contents = survey.contents()
+    if len(contents) > 1 and not survey.roots():
+        raise choose_volume(survey)
+    if len(contents) == 1:
+        return contents[0]
+    return _chosen_root(survey, None)
+
+
+def _lone_tree(survey: Survey) -> Content | None:
+    """Return the content of a file that is nothing but a tree: it is its own root."""
+    nodes = survey.artifact.nodes
+    if len(nodes) != 1 or nodes[0].tree is None:
+        return None
+    content = survey.content(nodes[0])
+    return None if content.is_empty else content
+
+
+def _wanted(survey: Survey, wanted: str) -> Content:
+    """Return the volume that the user names; a whole disk stands for the one root on it."""
+    nodes = survey.names.matching(wanted)
+    if not nodes:
+        raise no_volume(survey, wanted)
+    if len(nodes) > 1:
+        raise several_volumes(survey, wanted, nodes)
+    (node,) = nodes
+    if not node.children:
+        return survey.content(node)
+    inside = list(node.walk())
+    roots = [root for root in survey.roots() if _is_among(root.node, inside)]
+    if len(roots) > 1:
+        raise several_roots(survey, [(root.node, root.title) for root in roots])
+    if not roots:
+        raise UnsupportedError(f"'{wanted}' is a disk without a Linux root", origin=node.origin)
+    return roots[0]
+
+
+def _is_among(node: Node, nodes: Sequence[Node]) -> bool:
+    return any(other is node for other in nodes)

@@ -1,0 +1,179 @@
+"""What each volume of an artifact holds: a root, other files, or what keeps it from being read.
+
+A root is known by what is in it, never by its place or size: of a release file, an init and
+programs it has two, and an ``/etc`` beside them. A link that leads nowhere counts as what it should
+lead to: with ``/usr`` on another volume, ``/etc/os-release`` and ``/sbin`` are such links.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from convert.inspect.guest import Guest
+from convert.inspect.os_release import operating_system
+from convert.select.fstab import FstabLine, fstab_of
+from convert.select.names import VolumeNames
+from convert.select.remembered import RememberedTree
+from formats.core.entry import Kind
+from formats.core.errors import ConvertError, UnsupportedError
+from formats.core.limits import DEFAULT_LIMITS, Limits
+from formats.core.opener import Artifact, Node
+from formats.core.tree import Tree, TreeIndex
+
+_SIGNS: tuple[tuple[bytes, ...], ...] = (
+    (
+        b"etc/os-release",
+        b"usr/lib/os-release",
+        b"etc/lsb-release",
+        b"etc/debian_version",
+        b"etc/redhat-release",
+        b"etc/system-release",
+        b"etc/SuSE-release",
+        b"etc/alpine-release",
+        b"etc/arch-release",
+        b"etc/gentoo-release",
+        b"etc/slackware-version",
+    ),
+    (
+        b"sbin/init",
+        b"usr/sbin/init",
+        b"lib/systemd/systemd",
+        b"usr/lib/systemd/systemd",
+        b"bin/init",
+        b"init",
+    ),
+    (b"bin/sh", b"usr/bin/sh", b"usr/bin/env", b"bin/busybox", b"usr/lib", b"usr/lib64"),
+)
+"""A release file, an init, programs: one path of each line is enough."""
+_SIGNS_NEEDED = 2
+
+_KERNEL_FOLDERS = (b"usr", b"dev", b"proc", b"sys")
+"""A root has some of these, for others to be mounted on; a volume for /usr has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A volume that could be read.
+
+    :ivar tree: walked once.
+    :ivar is_root: whether there is an operating system in it.
+    """
+
+    node: Node
+    tree: Tree
+    index: TreeIndex
+    is_root: bool
+
+    @property
+    def title(self) -> str:
+        """What the system calls itself."""
+        system = operating_system(Guest(self.index))
+        return system.pretty_name if system is not None else "a Linux system"
+
+    @property
+    def fstab(self) -> list[FstabLine]:
+        """What it mounts."""
+        return fstab_of(self.index)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing but what mke2fs(8) makes."""
+        return all(entry.path in {b"", b"lost+found"} for entry in self.index.entries())
+
+
+class Survey:
+    """All volumes of an artifact, looked into when they are asked for.
+
+    :ivar names: what they are called.
+    """
+
+    def __init__(self, artifact: Artifact, limits: Limits = DEFAULT_LIMITS) -> None:
+        self.artifact = artifact
+        self.names = VolumeNames(artifact)
+        self._limits = limits
+        self._seen: dict[int, Content | ConvertError] = {}
+
+    def content(self, node: Node) -> Content:
+        """Return what a volume holds.
+
+        :raises formats.core.errors.ConvertError: why it cannot be read.
+        """
+        seen = self._seen.get(id(node))
+        if seen is None:
+            seen = self._seen[id(node)] = self._look(node)
+        if isinstance(seen, ConvertError):
+            raise seen
+        return seen
+
+    def problem(self, node: Node) -> ConvertError | None:
+        """Return why a volume cannot be read; None if it can."""
+        try:
+            self.content(node)
+        except ConvertError as problem:
+            return problem
+        return None
+
+    def leaves(self) -> list[Node]:
+        """Return the volumes that hold content themselves, readable or not.
+
+        A table of partitions, a part of a volume group and a swap area are none: they were read,
+        and had neither files nor a problem.
+        """
+        return [
+            node
+            for node in self.names.nodes
+            if not node.children and (node.tree or node.problem or node.reader is None)
+        ]
+
+    def contents(self) -> list[Content]:
+        """Return what can be read."""
+        return [self.content(node) for node in self.leaves() if self.problem(node) is None]
+
+    def roots(self) -> list[Content]:
+        """Return the volumes with an operating system that is not a part of another.
+
+        A whole system that another one mounts below its own root (a chroot, a backup) is content.
+        """
+        found = [content for content in self.contents() if content.is_root]
+        if len(found) < 2:
+            return found
+        parts = {id(node) for content in found for node in self._mounted_by(content)}
+        independent = [content for content in found if id(content.node) not in parts]
+        return independent or found
+
+    def _mounted_by(self, content: Content) -> list[Node]:
+        nodes: list[Node] = []
+        for line in content.fstab:
+            if line.path:
+                nodes += self.names.named(line.spec.decode("utf-8", "surrogateescape"))
+        return nodes
+
+    def _look(self, node: Node) -> Content | ConvertError:
+        if node.problem is not None:
+            return node.problem
+        if node.tree is None:
+            return UnsupportedError("nothing known is in it", origin=node.origin)
+        try:
+            tree = RememberedTree(node.tree)
+            index = TreeIndex(tree, self._limits)
+            return Content(node, tree, index, is_root=_is_root(index))
+        except ConvertError as problem:
+            return problem.at(node.origin)
+
+
+def _is_root(index: TreeIndex) -> bool:
+    if not _leads_somewhere(index, b"etc"):
+        return False
+    if not any(index.get(path) is not None for path in _KERNEL_FOLDERS):
+        return False
+    signs = sum(any(_leads_somewhere(index, path) for path in paths) for paths in _SIGNS)
+    return signs >= _SIGNS_NEEDED
+
+
+def _leads_somewhere(index: TreeIndex, path: bytes) -> bool:
+    """Tell whether a path is there, or would be if another volume were mounted."""
+    if index.resolve(path) is not None:
+        return True
+    parts = path.split(b"/")
+    ways = (b"/".join(parts[:count]) for count in range(1, len(parts) + 1))
+    return any((entry := index.get(way)) is not None and entry.kind is Kind.SYMLINK for way in ways)

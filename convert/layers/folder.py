@@ -39,7 +39,7 @@ from typing import BinaryIO, Self
 from convert.layers.stream import Meter, Progress
 from convert.layers.walk import announced, content
 from convert.staging import Staging, free_place, is_real_folder
-from formats.core.entry import Entry, Kind, check_name
+from formats.core.entry import Entry, Kind, check_name, join
 from formats.core.errors import CorruptError, OutputError, OutputExistsError, quoted
 from formats.core.finding import Action, Finding
 from formats.core.limits import DEFAULT_LIMITS, Limits
@@ -218,7 +218,7 @@ class _Writer:
         """Return the handle of the folder that the entry is in, and leave those it is not in."""
         while len(self._way) > 1 and self._way[-1].entry.path != entry.parent:
             self._leave()
-        if not self._way or self._way[-1].entry.path != entry.parent:
+        if not self._way or join(self._way[-1].entry.path, entry.name) != entry.path:
             raise CorruptError(
                 f"{quoted(entry.path)} does not follow its folder", origin=self._tree.origin
             )

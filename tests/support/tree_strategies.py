@@ -48,7 +48,8 @@ def _tree(draw: st.DrawFn, kinds: Mapping[bytes, Kind]) -> MemoryTree:
             contents[path] = draw(st.binary(max_size=3))
             entry = replace(entry, size=len(contents[path]))
         elif kind is Kind.SYMLINK:
-            entry = replace(entry, target=draw(st.sampled_from((b"/", b"..", b"a"))))
+            pointed_at = draw(st.sampled_from((b"/", b"..", b"a")))
+            entry = replace(entry, mode=0o777, target=pointed_at)
         elif kind is Kind.CHARACTER_DEVICE:
             entry = replace(entry, device=(1, node))
         if kind is not Kind.FOLDER:

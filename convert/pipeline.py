@@ -40,6 +40,7 @@ from convert.options import ConvertOptions
 from convert.rules.normalise import normalise
 from convert.select import select_root, select_volume
 from convert.structure import Part, structure
+from convert.verify import Verification, verify_image
 from convert.version import VERSION
 from formats.core.entry import Kind
 from formats.core.errors import ConvertError, FindingsError, UsageError
@@ -228,6 +229,34 @@ def export_artifact(
     return Export(str(target), tree.origin, entries, content_bytes, applied, findings)
 
 
+def verify_artifact(
+    image: str,
+    sources: Source | Sequence[Source] = (),
+    options: ConvertOptions = DEFAULT_OPTIONS,
+    *,
+    progress: Progress | None = None,
+) -> Verification:
+    """Recompute every claim of an image; with ``sources``, hold it against their tree as well.
+
+    :param image: as a destination is given: ``oci:out:latest``.
+    :param options: the same that the image was made with.
+    :raises formats.core.errors.ConvertError: if something cannot be opened, or is too large. What
+        is wrong with the image is in the result.
+    """
+    where = parse_image(image)
+    counter = _counter(progress, 0, "verifying")
+    if not sources:
+        return verify_image(where, limits=options.limits, progress=counter)
+    with opened(sources, options, progress) as artifact:
+        return verify_image(
+            where,
+            make_plan(artifact, options).tree,
+            mtime_limit=options.source_date_epoch,
+            limits=options.limits,
+            progress=counter,
+        )
+
+
 @contextmanager
 def opened(
     sources: Source | Sequence[Source], options: ConvertOptions, progress: Progress | None = None
@@ -365,7 +394,9 @@ def _created(tree: Tree, options: ConvertOptions) -> int:
     return max((entry.mtime_ns for entry in tree.entries()), default=0) // 10**9
 
 
-def _counter(progress: Progress | None, total: int) -> Callable[[int], None] | None:
+def _counter(
+    progress: Progress | None, total: int, stage: str = "writing"
+) -> Callable[[int], None] | None:
     """Return what adds bytes up for ``progress``; headers and padding are in them too."""
     if progress is None:
         return None
@@ -373,7 +404,7 @@ def _counter(progress: Progress | None, total: int) -> Callable[[int], None] | N
 
     def count(length: int) -> None:
         nonlocal done
-        done = min(done + length, total)
-        progress("writing", done, total)
+        done += length
+        progress(stage, min(done, total) if total else done, total)
 
     return count

@@ -100,7 +100,7 @@ def rules_page() -> str:
 
 def json_page() -> str:
     """Return ``json.md``."""
-    pages = {
+    pages: dict[str, type[BaseModel]] = {
         "convert run --json": documents.RunDocument,
         "convert inspect --json": documents.InspectDocument,
         "convert export --json": documents.ExportDocument,

@@ -12,6 +12,7 @@ from convert.layers.compress import Codec
 from convert.pipeline import Conversion, Decisions, Export, Inspection
 from convert.report.documents import counted
 from convert.structure import Part
+from convert.verify import Verification
 from formats.core.finding import Action, Finding
 from formats.core.reader import Role
 
@@ -54,6 +55,21 @@ def summary_of_export(done: Export) -> list[str]:
         *_indented(_listed(done.findings)),
         f"{done.destination}: {done.entries:,} entries, {size} of files",
     ]
+
+
+def summary_of_verification(image: str, found: Verification) -> list[str]:
+    """Return what ``convert verify`` shows."""
+    rows = [("platform", str(found.platform))] if found.platform is not None else []
+    if found.digest is not None:
+        rows.insert(0, ("digest", str(found.digest)))
+    checked = f"{found.layers} layer{'s' * (found.layers != 1)}, {found.entries:,} entries"
+    rows.append(("checked", f"{checked}, {human_size(found.size)}"))
+    if found.is_compared:
+        rows.append(("compared", "every path with the source"))
+    if not found.problem_count:
+        rows.append(("result", "all claims hold"))
+    problems = [f"! {problem}" for problem in found.problems[:_FINDINGS_SHOWN]]
+    return [image, *_indented(table(rows)), *_indented(problems)]
 
 
 def summary_of_inspection(seen: Inspection) -> list[str]:

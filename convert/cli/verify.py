@@ -40,8 +40,7 @@ def verify_command(
     elif not quiet:
         click.echo("\n".join(summary_of_verification(image, found)))
     if found.problems and not as_json:
-        first, count = found.problems[0], len(found.problems)
-        others = f", and {count - 1:,} more" if count > 1 else ""
-        raise VerificationError(f"{image}: {first}{others}")
+        others = f", and {found.problem_count - 1:,} more" if found.problem_count > 1 else ""
+        raise VerificationError(f"{image}: {found.problems[0]}{others}")
     if found.problems:
         click.get_current_context().exit(VerificationError.exit_code)

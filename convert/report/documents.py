@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from convert.inspect.facts import Facts
 from convert.pipeline import Conversion, Decisions, Export, Inspection
 from convert.structure import Part
+from convert.verify import Verification
 from convert.version import DISTRIBUTION, VERSION
 from formats.core.errors import ConvertError
 from formats.core.finding import Finding
@@ -258,6 +259,37 @@ class ExportDocument(_Document):
             content_bytes=done.content_bytes,
             applied=counted(done.applied),
             findings=_findings((*done.applied, *done.findings)),
+        )
+
+
+class VerifyDocument(_Document):
+    """Result of ``convert verify``."""
+
+    version: Literal[1] = DOCUMENT_VERSION
+    tool: str = f"{DISTRIBUTION} {VERSION}"
+    image: str
+    digest: str | None = Field(description="of the manifest, recomputed; none in a docker-archive")
+    platform: str | None
+    layers: int
+    entries: int
+    size: int = Field(description="bytes of all blobs that were hashed")
+    compared: bool = Field(description="it was held against a source, file by file")
+    problems: list[str] = Field(description="what is wrong, the first thousand")
+    problem_count: int
+
+    @classmethod
+    def of(cls, image: str, found: Verification) -> Self:
+        """Return the document of a verification."""
+        return cls(
+            image=image,
+            digest=None if found.digest is None else str(found.digest),
+            platform=None if found.platform is None else str(found.platform),
+            layers=found.layers,
+            entries=found.entries,
+            size=found.size,
+            compared=found.is_compared,
+            problems=list(found.problems),
+            problem_count=found.problem_count,
         )
 
 

@@ -64,10 +64,14 @@ class _Walk:
         self.guest = guest
         self.program = program
         self.seen: set[bytes] = set()
+        self.patterns: set[bytes] = set()
         self.lines_left = _LINES_MAX
 
     def lines(self, patterns: list[bytes], depth: int) -> Iterator[ConfigLine]:
         for pattern in patterns:
+            if pattern in self.patterns:
+                continue
+            self.patterns.add(pattern)
             for entry in self.guest.glob(pattern):
                 target = self.guest.index.resolve(entry.path)
                 if target is None or target.path in self.seen or len(self.seen) >= _FILES_MAX:

@@ -161,5 +161,5 @@ def _why_nothing(facts: Facts) -> str:
     if unread:
         return f"no service was found that it could run ({'; '.join(unread)})"
     if facts.services:
-        return f"all {len(facts.services)} services that start belong to the operating system"
+        return f"none of the services that start ({len(facts.services)}) is one to run here"
     return "no service starts by itself"

@@ -18,7 +18,7 @@ from formats.core.tree import TreeIndex
 TEXT_MAX_BYTES = MIB
 """Of one file; no configuration is ever near it."""
 
-_TEXTS_MAX_BYTES = 16 * MIB
+_TEXTS_MAX_BYTES = 8 * MIB
 _NAMES_MAX = 500_000
 """Of all files, and of all names looked at for patterns; a large server needs a tenth."""
 

@@ -46,6 +46,7 @@ _IDS_BY_NAME: tuple[tuple[str, str], ...] = (
     ("Alpine", "alpine"),
 )
 
+_SENTENCE_MAX = 1024
 _VERSION = re.compile(r"\b(\d+(?:\.\d+)*)\b")
 
 
@@ -122,7 +123,7 @@ def _issue(guest: Guest) -> OperatingSystem | None:
     path = b"etc/issue"
     for number, line in guest.lines(path):
         # agetty(8): a backslash and a letter stand for something of the running system.
-        sentence = re.sub(r"\\\S(?:\{[^}]*\})?", "", line).strip()
+        sentence = re.sub(r"\\\S(?:\{[^}]{0,64}\})?", "", line[:_SENTENCE_MAX]).strip()
         if re.search(r"[A-Za-z]", sentence) and can_be_said(sentence):
             return _from_sentence(sentence, "", Evidence(path, number, "issue"))
     return None

@@ -11,7 +11,9 @@ from convert.inspect.facts import Evidence, Port, Service, Socket
 from convert.inspect.programs import Program
 
 _LOOPBACK = re.compile(r"127\.|localhost\b|\[?::1\b")
-_PORT_OPTION = re.compile(r"--?[\w.-]*?(?:port|listen|bind|addr)[\w.-]*|-p", re.IGNORECASE)
+_PORT_OPTION = re.compile(
+    r"--?(?:[\w.-]*[-._])?(?:port|listen|bind|addr(?:ess)?)(?:[-._][\w.-]*)?|--?\w+Port|-p"
+)
 _PORT_VALUE = re.compile(r"(?:\w+://)?(?P<address>\[[^\]]*\]:|[\w.*-]*:)?(?P<port>\d{1,5})/?")
 _OPTION_MAX = 64
 _PORT_MAX = 65535

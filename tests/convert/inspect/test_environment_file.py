@@ -20,7 +20,7 @@ EXAMPLE = r"""# comment \
 A1=in the comment
 ; B=no
 A=plain
-B= blanks inside  stay 	
+B= blanks inside  stay ~
 C="double" 'single'
 D='two
 lines'
@@ -35,7 +35,7 @@ export J=3
 1K=4
 K=a # no comment
 L="unbalanced
-"""
+""".replace("~", " \t")
 
 
 def _theirs(text: str, folder: Path) -> dict[str, str]:

@@ -188,9 +188,7 @@ def test_starts_what_systemd_would_start(case: str, root: Path) -> None:
 
     made_up = {"system.slice", "-.slice", "-.mount"}
     theirs = {
-        name
-        for name in judged.started
-        if UnitName(name).kind != "slice" and name not in made_up
+        name for name in judged.started if UnitName(name).kind != "slice" and name not in made_up
     }
     assert ours | {units.canonical("default.target")} == theirs
 

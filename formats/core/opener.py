@@ -24,7 +24,7 @@ from typing import Self
 from formats.core.errors import ConvertError, CorruptError, LimitError, UnsupportedError
 from formats.core.finding import Finding
 from formats.core.limits import DEFAULT_LIMITS, Limits
-from formats.core.origin import Origin
+from formats.core.origin import Origin, printable
 from formats.core.reader import (
     Category,
     GroupReader,
@@ -181,7 +181,7 @@ class _Opener:
         source = FileSource(path)
         self.resources.callback(source.close)
         siblings = FolderSiblings(path.parent, self._allow_backing, self.on_close)
-        volume = Volume(source, path.name, siblings=siblings)
+        volume = Volume(source, printable(path.name), siblings=siblings)
         return self.open_volume(volume, disk, _Depth())
 
     def open_volume(self, volume: Volume, disk: int, depth: _Depth) -> Node:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from formats.core.errors import CorruptError, InputReadError, UnsupportedError
-from formats.core.origin import Origin
+from formats.core.origin import Origin, printable
 
 BytesLike: TypeAlias = bytes | memoryview
 
@@ -102,7 +102,7 @@ class FileSource:
     """
 
     def __init__(self, path: Path, origin: Origin | None = None, *, follow: bool = True) -> None:
-        self.origin = origin or Origin((path.name,))
+        self.origin = origin or Origin((printable(path.name),))
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
         try:
             self._fd = os.open(path, flags)

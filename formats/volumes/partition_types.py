@@ -287,7 +287,7 @@ _MBR_TABLE = """\
 75 data PC/IX
 80 data Old Minix
 81 data Minix / old Linux
-82 swap Linux swap / Solaris
+82 swap Linux swap
 83 data Linux
 84 reserved OS/2 hidden or Intel hibernation
 86 data NTFS volume set

@@ -209,3 +209,12 @@ def forged(folder: Path, marks: tuple[tuple[int, bytes], ...]) -> Path:
     for offset, data in marks:
         patch(image, offset, data)
     return image
+
+
+def blkid_type(image: Path) -> str:
+    """Return the type that ``blkid`` finds, or else that of the partition table."""
+    for tag in ("TYPE", "PTTYPE"):
+        done = run("blkid", "-p", "-o", "value", "-s", tag, image, check=False)
+        if found := done.stdout.decode().strip():
+            return found
+    return ""

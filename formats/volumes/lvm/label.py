@@ -12,7 +12,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 
-from formats.core.errors import CorruptError
+from formats.core.errors import CorruptError, LimitError
 from formats.core.source import ByteSource, read_exact
 
 LABEL_MAGIC = b"LABELONE"
@@ -114,6 +114,7 @@ def metadata_text(source: ByteSource, offset: int, size: int, limit: int) -> str
 
     :param limit: largest text to take, in bytes.
     :raises CorruptError: if the area's header or the text is damaged.
+    :raises LimitError: if the text is larger than ``limit``.
     """
     header = bytes(read_exact(source, offset, SECTOR_BYTES, "the header of an LVM metadata area"))
     crc, magic, version, own_offset, own_size = _AREA_HEADER.unpack_from(header)
@@ -131,8 +132,14 @@ def metadata_text(source: ByteSource, offset: int, size: int, limit: int) -> str
     text_offset, text_size, text_crc, flags = _SLOT.unpack_from(header, _AREA_HEADER.size)
     if not text_offset or flags & _SLOT_IGNORED:
         return None
+    if text_size > limit:
+        raise LimitError(
+            f"has LVM metadata of {text_size:,} bytes, more than the {limit:,} allowed",
+            origin=source.origin,
+            offset=offset,
+        )
     ring = size - SECTOR_BYTES
-    if not SECTOR_BYTES <= text_offset < size or not 0 < text_size <= min(ring, limit):
+    if not SECTOR_BYTES <= text_offset < size or not 0 < text_size <= ring:
         raise CorruptError(
             f"LVM metadata of {text_size:,} bytes lies outside of its area",
             origin=source.origin,

@@ -13,7 +13,7 @@ from formats.core.errors import (
     UnsupportedError,
 )
 from formats.core.finding import Action, Finding
-from formats.core.limits import Limits
+from formats.core.limits import MIB, Limits
 from formats.core.origin import Origin
 from formats.core.reader import (
     Category,
@@ -46,6 +46,8 @@ from formats.volumes.lvm.refusals import (
 from formats.volumes.lvm.striped import StripedSource
 from formats.volumes.partition import check_count
 
+_METADATA_BYTES_MAX = MIB
+"""Some 2000 logical volumes. The area that vgcreate makes is as large, and holds two copies."""
 _GROUP = "lvm"
 """All physical volumes are one set to the opener: one without metadata of its own does not know
 which volume group it is in, and only the other members can tell."""
@@ -92,22 +94,22 @@ class LvmReader:
             here or on another disk, may be whole.
         """
         label = read_label(source)
-        groups: list[VolumeGroup] = []
+        limit = min(context.limits.descriptor_bytes, _METADATA_BYTES_MAX)
+        groups: dict[str, VolumeGroup] = {}
         damage: list[CorruptError] = []
         for offset, size in label.areas:
             try:
-                limit = context.limits.descriptor_bytes
                 text = metadata_text(source, offset, size, limit)
-                if text is not None:
-                    groups.append(parse_group(text, source.origin))
+                if text is not None and text not in groups:
+                    groups[text] = parse_group(text, source.origin)
             except CorruptError as error:
                 damage.append(error)
                 context.note(
                     _finding("lvm-metadata-copy", source.origin, f"{error}; other copies are used")
                 )
-        names = sorted({group.name for group in groups})
+        names = sorted({group.name for group in groups.values()})
         facts = {"pv-uuid": label.uuid, "volume-group": ", ".join(names) or "not stated here"}
-        detail = _Physical(label, source, tuple(groups), tuple(damage))
+        detail = _Physical(label, source, tuple(groups.values()), tuple(damage))
         return Member(_GROUP, source, detail, facts)
 
     def assemble(self, members: Sequence[Member], context: OpenContext) -> Volumes:
@@ -125,8 +127,10 @@ class LvmReader:
                 volumes.append(volume)
                 check_count(len(volumes), context.limits, found[0].source.origin)
             facts |= assembly.facts()
+        claimed = {pv.uuid for group in groups for pv in group.physical.values()}
         for physical in found:
-            volumes += _unclaimed(physical, groups, context)
+            if physical.label.uuid not in claimed:
+                volumes += _unclaimed(physical, context)
         return Volumes(tuple(volumes), facts)
 
 
@@ -141,17 +145,13 @@ def _newest_groups(found: Sequence[_Physical]) -> list[VolumeGroup]:
     return sorted(newest.values(), key=lambda group: (group.name, group.uuid))
 
 
-def _unclaimed(
-    physical: _Physical, groups: Sequence[VolumeGroup], context: OpenContext
-) -> Iterator[Volume]:
+def _unclaimed(physical: _Physical, context: OpenContext) -> Iterator[Volume]:
     """Handle a physical volume that no volume group has.
 
     With damaged metadata it is a volume with a problem. Otherwise it is unused, or was taken out
     of its group while it was away, which is only said.
     """
     uuid = physical.label.uuid
-    if any(pv.uuid == uuid for group in groups for pv in group.physical.values()):
-        return
     if physical.damage and not physical.groups:
         label = f"pv/{uuid}"
         origin = physical.source.origin.child(f"lvm:{label}")

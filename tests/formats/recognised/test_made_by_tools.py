@@ -10,18 +10,9 @@ from formats.core.errors import EncryptedError, UnsupportedError
 from formats.recognised import RecognisedFormat
 from tests.images.lvm import lvm_on
 from tests.images.md import MD_MEMBER_BYTES, MD_VERSIONS, add_md_superblock
-from tests.images.recognised import LUKS_FORMAT, TOOLS, Recipe, make, recipe
+from tests.images.recognised import LUKS_FORMAT, TOOLS, Recipe, blkid_type, make, recipe
 from tests.images.volumes import MIB, blank, opened, patch, reader_name, sfdisk
 from tests.support.programs import run
-
-
-def _blkid(image: Path) -> str:
-    """Return the type that ``blkid -p`` finds, or else that of the partition table."""
-    for tag in ("TYPE", "PTTYPE"):
-        done = run("blkid", "-p", "-o", "value", "-s", tag, image, check=False)
-        if found := done.stdout.decode().strip():
-            return found
-    return ""
 
 
 def _refusal(image: Path) -> tuple[RecognisedFormat, UnsupportedError]:
@@ -39,7 +30,7 @@ _REFUSED = [what for what in TOOLS if what.name != "swap"]
 @pytest.mark.parametrize("what", _REFUSED, ids=lambda what: " ".join(what.command)[:40])
 def test_what_a_tool_makes_is_named_as_blkid_names_it(tmp_path: Path, what: Recipe) -> None:
     image = make(what, tmp_path)
-    assert _blkid(image) == what.blkid
+    assert blkid_type(image) == what.blkid
     row, problem = _refusal(image)
     assert row.name == what.name
     assert problem.message == f"is {row.title}, which is not read"
@@ -66,7 +57,7 @@ def test_a_raid_member_is_one_whatever_can_be_seen_on_it(tmp_path: Path, version
     run("mke2fs", "-q", "-F", "-t", "ext4", image, "7M")
     assert reader_name(image) == "ext"
     add_md_superblock(image, version)
-    assert _blkid(image) == "linux_raid_member"
+    assert blkid_type(image) == "linux_raid_member"
     assert f"Version : {version}" in run("mdadm", "--examine", image).stdout.decode()
     row, _ = _refusal(image)
     assert row.name == "mdraid"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.images.recognised import TOOLS, Recipe, make
+from tests.images.recognised import TOOLS, Recipe, blkid_type, make
 from tests.images.volumes import MIB, blank, opened, patch
 from tests.support.programs import need, run
 
@@ -14,11 +14,10 @@ _AREAS = [what for what in TOOLS if what.name == "swap"]
 @pytest.mark.parametrize("what", _AREAS, ids=lambda what: " ".join(what.command))
 def test_a_swap_area_holds_nothing_and_is_no_error(tmp_path: Path, what: Recipe) -> None:
     image = make(what, tmp_path)
-    theirs = run("blkid", "-p", "-o", "value", "-s", "TYPE", image).stdout.decode().strip()
     with opened(image) as artifact:
         node = artifact.nodes[0]
     assert node.reader is not None
-    assert (node.reader.name, theirs) == ("swap", "swap")
+    assert node.reader.name == blkid_type(image) == "swap"
     assert (node.problem, node.children) == (None, [])
 
 
@@ -37,8 +36,7 @@ def test_a_system_that_was_suspended_to_disk_is_a_finding(tmp_path: Path, magic:
     image = blank(tmp_path / "image", MIB)
     run("mkswap", image)
     patch(image, 4086, magic)
-    theirs = run("blkid", "-p", "-o", "value", "-s", "TYPE", image).stdout.decode().strip()
-    assert theirs == "swsuspend"
+    assert blkid_type(image) == "swsuspend"
     with opened(image) as artifact:
         node = artifact.nodes[0]
         (finding,) = artifact.findings

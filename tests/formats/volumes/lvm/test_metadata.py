@@ -307,6 +307,12 @@ def test_a_volume_that_is_its_own_physical_volume_ends(disk: Path) -> None:
     assert [type(problem) for problem in problems] == [LimitError]
 
 
+def test_larger_metadata_than_any_machine_has_is_refused(disk: Path) -> None:
+    with opened(disk, limits=replace(DEFAULT_LIMITS, descriptor_bytes=500)) as artifact:
+        problem = artifact.nodes[0].problem
+    assert isinstance(problem, LimitError)
+
+
 def test_more_volumes_than_the_limit_are_refused(tmp_path: Path) -> None:
     (disk,) = blank_disks(tmp_path, 1, 4 * MIB)
     with lvm_on(tmp_path, disk) as lvm:

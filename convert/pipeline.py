@@ -280,7 +280,7 @@ def make_plan(artifact: Artifact, options: ConvertOptions, notes: Sequence[Findi
 
     :param notes: findings from before it was opened.
     """
-    selected = select_root(artifact, options.root)
+    selected = select_root(artifact, options.root, drop=options.drop)
     index = TreeIndex(selected.tree, options.limits)
     facts = inspect_tree(index)
     entrypoint = decide_entrypoint(facts, index)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from formats.core.entry import Kind
 from formats.core.tree import Tree
-from tests.support.programs import need, refuse, run
+from tests.support.programs import need, need_root, refuse, run
 
 _NOBODY = "65534"
 _SYSTEMD = (Path("/usr/lib/systemd/systemd"), Path("/lib/systemd/systemd"))
@@ -76,6 +76,45 @@ def transaction(root: Path, unit: str) -> Transaction:
     ]
     done = run(*command, timeout=60)
     return _parsed(done.stdout.decode(errors="surrogateescape"), done.stderr.decode())
+
+
+def transaction_of_disk(disk: Path, offset: int, folder: Path) -> Transaction:
+    """Return what the systemd on a disk would start; its own files are not changed.
+
+    :param offset: of the root filesystem in the disk, in bytes.
+    :param folder: empty, for mount points; nothing stays mounted.
+    """
+    systemd = "/lib/systemd/systemd --test --system --no-pager --unit=default.target"
+    as_nobody = f'env -i HOME=/root PATH="$PATH" chroot --userspec={_NOBODY}:{_NOBODY}'
+    done = run_on_disk(disk, offset, folder, f"{as_nobody} {{root}} {systemd}")
+    return _parsed(done.decode(errors="surrogateescape"), "")
+
+
+def run_on_disk(disk: Path, offset: int, folder: Path, command: str) -> bytes:
+    """Return what a shell command prints that can use ``{root}``, the disk's root folder.
+
+    Whatever it writes there is lost: the disk is the lower half of an overlay.
+    """
+    need_root()
+    need("unshare", "chroot")
+    for name in ("lower", "memory", "root"):
+        (folder / name).mkdir()
+    script = """
+        mount -o loop,ro,noload,offset="$2" "$1" lower
+        mount -t tmpfs none memory
+        mkdir memory/upper memory/work
+        mount -t overlay none -o lowerdir=lower,upperdir=memory/upper,workdir=memory/work root
+        mount -t proc none root/proc
+        mount --bind /dev root/dev
+        mount --rbind /sys root/sys
+        {command}
+    """.replace("{command}", command.replace("{root}", "root"))
+    done = run(
+        *("unshare", "--mount", "sh", "-euc", script, "sh", disk, str(offset)),
+        cwd=folder,
+        timeout=120,
+    )
+    return done.stdout
 
 
 def _parsed(text: str, log: str) -> Transaction:

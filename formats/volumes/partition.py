@@ -35,21 +35,36 @@ _KNOWN_STARTS: tuple[tuple[int, bytes], ...] = (
     (512, bytes.fromhex("57455682")),  # BSD disklabel
     (1024, b"\x10\x20\xf5\xf2"),  # f2fs
     (1024, b"\xe2\xe1\xf5\xe0"),  # erofs
+    (1024, b"BD"),  # HFS
     (1024, b"H+\0\4"),
     (1024, b"HX\0\5"),
+    (1024, b"\2\0\0\0\0\0\x34\x34"),  # NILFS2
     (1040, b"\x7f\x13"),  # Minix 1, 30-byte names
     (1040, b"\x8f\x13"),
     (1040, b"\x68\x24"),  # Minix 2
     (1040, b"\x78\x24"),
     (1048, b"\x5a\x4d"),  # Minix 3
     (_EXT_MAGIC_OFFSET, b"\x53\xef"),  # ext2, ext3, ext4
+    (2048, b"OCFSV2"),
     (4086, b"SWAPSPACE2"),
+    (4086, b"S1SUSPEND"),
+    (4096, b"OCFSV2"),
     (4096, b"\xfc\x4e\x2b\xa9"),  # md 1.2
+    (4120, bytes.fromhex("c68573f6")),  # bcache, bcachefs
+    (9564, bytes.fromhex("54190100")),  # UFS1
+    (0x4000, b"SKUL\xba\xbe"),  # LUKS2, the second header
+    (0x4018, b"version\0"),  # ZFS
     (0x8000, b"JFS1"),
     (0x8001, b"CD001"),
+    (0x8001, b"BEA01"),  # UDF
+    (0xFFF6, b"SWAPSPACE2"),
+    (0x10000, b"ReIsEr4"),
+    (0x10000, bytes.fromhex("01161970")),  # GFS2
     (0x10034, b"ReIsEr"),
     (0x10040, b"_BHRfS_M"),
-    (0xFFF6, b"SWAPSPACE2"),
+    (0x1055C, bytes.fromhex("19015419")),  # UFS2
+    (0x1055C, bytes.fromhex("19540119")),
+    (0x100000, struct.pack("<I", 0xC001D00D)),  # VMFS
 )
 """Offset inside a volume, and what is there when it holds the common thing of that magic."""
 

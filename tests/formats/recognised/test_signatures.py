@@ -48,6 +48,21 @@ def test_a_short_mark_alone_is_not_believed(
     assert reader_name(forged(tmp_path, marks)) is None
 
 
+_BEHIND_THE_FIRST_SECTOR = [
+    (name, marks)
+    for name, marks in (*((row[0], row[2]) for row in KNOWN_TO_BLKID), *OTHER_MARKS)
+    if all(offset >= 512 for offset, _ in marks)
+]
+
+
+@pytest.mark.parametrize(("name", "marks"), _BEHIND_THE_FIRST_SECTOR)
+def test_an_empty_partition_table_in_front_changes_nothing(
+    tmp_path: Path, name: str, marks: tuple[tuple[int, bytes], ...]
+) -> None:
+    image = patch(forged(tmp_path, marks), 510, b"\x55\xaa")
+    assert reader_name(image) == name
+
+
 def test_a_blank_disk_is_nothing(tmp_path: Path) -> None:
     assert reader_name(blank(tmp_path / "image", FORGED_BYTES)) is None
 

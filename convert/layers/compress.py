@@ -37,6 +37,9 @@ _DEFLATE_WINDOW = 32 * KIB
 _ZSTD_JOB_BYTES = 4 * MIB
 """Half of what zstd takes at its default level: half the memory, 0.1 % more output."""
 _MAX_THREADS = 64
+_FAST_ZSTD_LEVEL = 6
+_FAST_ZSTD_THREADS = 8
+"""Up to that level so many keep up with any reader, and each more would only take 15 MB."""
 
 
 class Codec(Enum):
@@ -114,7 +117,8 @@ def compressor(how: Compression, jobs: int) -> Compressor:
     """Return a new compressor that uses up to ``jobs`` threads (one at the least)."""
     jobs = min(max(jobs, 1), _MAX_THREADS)
     if how.codec is Codec.ZSTD:
-        return _Zstd(how.level, jobs)
+        is_fast = how.level <= _FAST_ZSTD_LEVEL
+        return _Zstd(how.level, min(jobs, _FAST_ZSTD_THREADS) if is_fast else jobs)
     if how.codec is Codec.GZIP:
         return _Gzip(how.level, jobs)
     return _Stored()

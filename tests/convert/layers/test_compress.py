@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import random
 from pathlib import Path
 
@@ -44,7 +45,15 @@ def named(how: Compression) -> str:
 
 @pytest.mark.parametrize("how", [*PACKED, compression(Codec.ZSTD, 9)], ids=named)
 def test_the_number_of_threads_changes_nothing(how: Compression) -> None:
-    assert len({packed(how, CONTENT, jobs) for jobs in (0, 1, 2, 5)}) == 1
+    assert len({packed(how, CONTENT, jobs) for jobs in (0, 1, 2, 24)}) == 1
+
+
+def test_fast_compression_takes_no_more_threads_than_a_reader_can_feed() -> None:
+    before = len(os.listdir("/proc/self/task"))
+    engine = compressor(compression(Codec.ZSTD), 24)
+    list(engine.feed(bytes(BLOCK_BYTES)))
+    assert len(os.listdir("/proc/self/task")) - before <= 8
+    engine.close()
 
 
 @pytest.mark.parametrize("content", [b"", b"x", CONTENT], ids=["empty", "short", "long"])

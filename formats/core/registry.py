@@ -23,6 +23,7 @@ SUPERSEDES_ALL = "*"
 """In :attr:`Reader.supersedes`: every other reader gives way."""
 
 BUILTIN_READERS: tuple[str, ...] = (
+    "formats.bundles.compressed:READERS",
     "formats.disks.qcow2.reader:READER",
     "formats.disks.vmdk.reader:READER",
     "formats.filesystems.ext.reader:READER",

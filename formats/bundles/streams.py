@@ -1,0 +1,226 @@
+"""Decoding compressed files from front to back, in bounded memory, for any input.
+
+Each decoder yields blocks of :data:`BLOCK_BYTES` at the most. A stream may be made of several
+members, one after the other, as ``cat a.gz b.gz`` makes it; zeros behind the last one are padding
+(tapes and block devices leave it), anything else there is told and not read.
+
+Specifications: gzip RFC 1952; bzip2 has none but its manual; xz "The .xz File Format" 1.1.0;
+Zstandard RFC 8878.
+"""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import zlib
+from collections.abc import Callable, Iterator
+from typing import IO, Protocol, TypeAlias, cast
+
+import zstandard
+
+from formats.bundles.zstd_frames import frames_end
+from formats.core.errors import CorruptError, LimitError
+from formats.core.limits import MIB, Limits
+from formats.core.source import BytesLike, ByteSource
+
+try:
+    from isal import isal_zlib
+except ImportError:  # no wheel for this machine
+    _new_inflater: Callable[[int], _Inflater] = zlib.decompressobj
+    _inflate_error: type[Exception] = zlib.error
+else:
+    _new_inflater = isal_zlib.decompressobj
+    _inflate_error = cast("type[Exception]", isal_zlib.error)  # its stub says: an instance
+
+BLOCK_BYTES = MIB
+_INPUT_BYTES = MIB
+_GZIP_WINDOW_BITS = 16 + zlib.MAX_WBITS
+
+
+class _Inflater(Protocol):
+    """What the decompressors of zlib and isal have in common."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    @property
+    def unconsumed_tail(self) -> bytes: ...
+    def decompress(self, data: BytesLike, max_length: int = 0, /) -> bytes: ...
+
+
+class Compressed:
+    """A compressed file that is read once, from front to back.
+
+    :ivar position: bytes of it that were decoded.
+    :ivar trailing_bytes: bytes behind the last member that are no padding; known at the end.
+    """
+
+    def __init__(self, source: ByteSource) -> None:
+        self.source = source
+        self.position = 0
+        self.trailing_bytes = 0
+        self._pending: BytesLike = b""
+
+    def next_input(self) -> BytesLike:
+        """Return input that is not decoded yet; nothing at the end."""
+        if not len(self._pending):
+            self._pending = self.source.read_at(self.position, _INPUT_BYTES)
+        return self._pending
+
+    def leave(self, rest: BytesLike) -> None:
+        """Say that ``rest`` of the last input is still to be decoded."""
+        self.position += len(self._pending) - len(rest)
+        self._pending = rest
+
+    def has_member(self, magic: bytes) -> bool:
+        """Tell whether one more member follows; count what is there instead."""
+        head = bytes(self.source.read_at(self.position, len(magic)))
+        if head == magic:
+            return True
+        self.trailing_bytes = _without_padding(self.source, self.position)
+        return False
+
+    def damaged(self, problem: str) -> CorruptError:
+        """Return the error that says where."""
+        return CorruptError(problem, origin=self.source.origin, offset=self.position)
+
+    def cut_short(self, name: str) -> CorruptError:
+        """Return the error of a member without an end."""
+        return CorruptError(
+            f"is cut short: the {name} stream has no end",
+            origin=self.source.origin,
+            offset=self.source.size,
+            hint="fetch it again",
+        )
+
+
+Decoder: TypeAlias = Callable[[Compressed, Limits], Iterator[BytesLike]]
+
+
+def gunzip(file: Compressed, limits: Limits) -> Iterator[BytesLike]:
+    """Decode gzip members; their checksums are verified."""
+    del limits  # the window of deflate is 32 KiB
+    while True:
+        member = _new_inflater(_GZIP_WINDOW_BITS)
+        while not member.eof:
+            data = file.next_input()
+            if not len(data):
+                raise file.cut_short("gzip")
+            try:
+                block = member.decompress(data, BLOCK_BYTES)
+            except _inflate_error as error:
+                raise file.damaged(f"the gzip stream is damaged ({error})") from error
+            file.leave(member.unconsumed_tail or member.unused_data)
+            if block:
+                yield block
+        if not file.has_member(b"\x1f\x8b"):
+            return
+
+
+class _Bounded(Protocol):
+    """What the decompressors of bz2 and lzma have in common."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: BytesLike, max_length: int = -1) -> bytes: ...
+
+
+def bunzip2(file: Compressed, limits: Limits) -> Iterator[BytesLike]:
+    """Decode bzip2 streams; their checksums are verified."""
+    del limits  # a block of bzip2 has 900 kB
+    return _members(file, "bzip2", b"BZh", bz2.BZ2Decompressor)
+
+
+def unxz(file: Compressed, limits: Limits) -> Iterator[BytesLike]:
+    """Decode xz streams; their checksums are verified.
+
+    :raises LimitError: if the dictionary is larger than ``limits.window_bytes``.
+    """
+    return _members(
+        file,
+        "xz",
+        b"\xfd7zXZ\x00",
+        lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=limits.window_bytes),
+    )
+
+
+def _members(
+    file: Compressed, name: str, magic: bytes, new_decoder: Callable[[], _Bounded]
+) -> Iterator[BytesLike]:
+    while True:
+        member = new_decoder()
+        while not member.eof:
+            data = file.next_input() if member.needs_input else b""
+            if member.needs_input and not len(data):
+                raise file.cut_short(name)
+            try:
+                block = member.decompress(data, BLOCK_BYTES)
+            except lzma.LZMAError as error:
+                if "Memory usage limit" in str(error):
+                    raise _too_much_memory(file) from error
+                raise file.damaged(f"the {name} stream is damaged ({error})") from error
+            except (OSError, EOFError) as error:  # how bz2 says it
+                raise file.damaged(f"the {name} stream is damaged ({error})") from error
+            if len(data):
+                file.leave(b"")
+            if block:
+                yield block
+        file.position -= len(member.unused_data)
+        if not file.has_member(magic):
+            return
+
+
+def unzstd(file: Compressed, limits: Limits) -> Iterator[BytesLike]:
+    """Decode zstd frames; their checksums, where they have them, are verified.
+
+    :raises LimitError: if the window is larger than ``limits.window_bytes``.
+    """
+    end = frames_end(file.source)
+    file.trailing_bytes = _without_padding(file.source, end)
+    decoder = zstandard.ZstdDecompressor(max_window_size=limits.window_bytes)
+    frames = cast("IO[bytes]", _Frames(file, end))  # only its read() is called
+    reader = decoder.stream_reader(frames, _INPUT_BYTES, read_across_frames=True)
+    try:
+        while block := reader.read(BLOCK_BYTES):
+            yield block
+    except zstandard.ZstdError as error:
+        if "too much memory" in str(error):
+            raise _too_much_memory(file) from error
+        raise file.damaged(f"the zstd stream is damaged ({error})") from error
+
+
+class _Frames:
+    """The frames of a file, as zstandard reads them."""
+
+    def __init__(self, file: Compressed, end: int) -> None:
+        self._file = file
+        self._end = end
+
+    def read(self, length: int) -> BytesLike:
+        """Return the next bytes; nothing at the end."""
+        file = self._file
+        data = file.source.read_at(file.position, min(length, self._end - file.position))
+        file.position += len(data)
+        return data
+
+
+def _too_much_memory(file: Compressed) -> LimitError:
+    return LimitError(
+        "asks for more memory than a decompressor may take",
+        origin=file.source.origin,
+        offset=file.position,
+        hint="raise the limit on window_bytes if the input is trusted, or decompress it first",
+    )
+
+
+def _without_padding(source: ByteSource, offset: int) -> int:
+    """Return how many bytes follow ``offset``, 0 if all are zeros."""
+    for position in range(offset, source.size, _INPUT_BYTES):
+        if bytes(source.read_at(position, _INPUT_BYTES)).strip(b"\0"):
+            return source.size - offset
+    return 0

@@ -16,9 +16,8 @@ from formats.disks.vmdk.descriptor import SECTOR_BYTES
 from formats.disks.vmdk.tables import (
     Geometry,
     check_sectors,
-    empty_table,
-    little_endian,
     read_directory,
+    read_table,
 )
 
 MAGIC = b"COWD"
@@ -61,11 +60,6 @@ class CowdTables:
 
     def load(self, index: int) -> array[int]:
         """Return table ``index``; see :class:`~formats.disks.vmdk.tables.GrainTables`."""
-        sector = self._directory[index]
-        if sector == 0:
-            return empty_table(_TABLE_ENTRIES)
-        offset = sector * SECTOR_BYTES
-        count = self.geometry.entries_of(index)
-        table = little_endian("I", read_exact(self._file, offset, count * 4, "a grain table"))
-        check_sectors(table, self._file, offset, "grain table", has_zeroed=False)
-        return table
+        return read_table(
+            self._file, self._directory[index], self.geometry, index, has_zeroed=False
+        )

@@ -120,9 +120,11 @@ class SeSparseTables:
             )
         offset = self._tables_start + number * self._table_bytes
         count = self.geometry.entries_of(index)
-        raw = little_endian("Q", read_exact(self._file, offset, count * 8, "a grain table"))
+        raw = bytes(read_exact(self._file, offset, count * 8, "a grain table"))
+        if raw == bytes(len(raw)):
+            return empty_table(self.geometry.table_entries)
         table: array[int] = array("Q", bytes(8 * count))
-        for position, value in enumerate(raw):
+        for position, value in enumerate(little_endian("Q", raw)):
             if value:
                 table[position] = self._sector(value, offset + position * 8)
         check_sectors(table, self._file, offset, "grain table", has_zeroed=True)

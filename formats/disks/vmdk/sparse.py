@@ -23,9 +23,8 @@ from formats.disks.vmdk.tables import (
     ZEROED,
     Geometry,
     check_sectors,
-    empty_table,
-    little_endian,
     read_directory,
+    read_table,
 )
 
 MAGIC = b"KDMV"
@@ -288,15 +287,9 @@ class HostedTables:
         raise problem
 
     def _load(self, sector: int, index: int) -> array[int]:
-        if sector == 0:
-            return empty_table(self.geometry.table_entries)
         if sector == ZEROED and self._has_zeroed:
             return array("I", [ZEROED]) * self.geometry.table_entries
-        offset = sector * SECTOR_BYTES
-        count = self.geometry.entries_of(index)
-        table = little_endian("I", read_exact(self._file, offset, count * 4, "a grain table"))
-        check_sectors(table, self._file, offset, "grain table", has_zeroed=self._has_zeroed)
-        return table
+        return read_table(self._file, sector, self.geometry, index, has_zeroed=self._has_zeroed)
 
     def _tell(self, problem: CorruptError) -> None:
         if not self._is_damage_told:

@@ -112,6 +112,25 @@ def read_directory(
     return little_endian(code, read_exact(file, offset, length, "the grain directory"))
 
 
+def read_table(
+    file: ByteSource, sector: int, geometry: Geometry, index: int, *, has_zeroed: bool
+) -> array[int]:
+    """Return grain table ``index`` of 32-bit sectors, which starts at ``sector``; 0 is no table.
+
+    Tables are mostly made together with the disk, so that on a large one most are there and empty.
+
+    :raises CorruptError: if it lies outside of ``file``, or points there.
+    """
+    length = geometry.entries_of(index) * 4
+    offset = sector * SECTOR_BYTES
+    raw = bytes(read_exact(file, offset, length, "a grain table")) if sector else b""
+    if raw == bytes(len(raw)):
+        return empty_table(geometry.table_entries)
+    table = little_endian("I", raw)
+    check_sectors(table, file, offset, "grain table", has_zeroed=has_zeroed)
+    return table
+
+
 def check_sectors(
     table: array[int], file: ByteSource, offset: int, what: str, *, has_zeroed: bool
 ) -> None:

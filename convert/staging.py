@@ -216,7 +216,7 @@ def is_real_folder(path: Path) -> bool:
     """Tell whether there is a folder at this path that is not a symlink to one."""
     try:
         return stat.S_ISDIR(os.lstat(path).st_mode)
-    except FileNotFoundError:
+    except OSError:  # not there, behind what is no folder, or not ours to see
         return False
 
 
@@ -227,11 +227,11 @@ def free_place(file: Path) -> Path:
     """
     if os.path.lexists(file):
         raise OutputExistsError(
-            "there is a file of this name" if not file.is_dir() else "is a folder",
+            "is a folder" if is_real_folder(file) else "there is a file of this name",
             origin=Origin((str(file),)),
             hint="remove it or choose another name",
         )
-    if not file.parent.is_dir():
+    if not os.path.isdir(file.parent):  # noqa: PTH112 - pathlib's raises what it may not see
         raise OutputError(
             "the folder to make it in does not exist",
             origin=Origin((str(file),)),

@@ -24,7 +24,7 @@ from formats.core.errors import UsageError
 from tests.support.memory_tree import varied
 from tests.support.programs import need, run
 
-NOISE = random.Random(1).randbytes(BLOCK_BYTES)  # noqa: S311 - noise, not a secret
+NOISE = random.Random(1).randbytes(BLOCK_BYTES)
 CONTENT = varied(9 * BLOCK_BYTES // 2) + NOISE + bytes(BLOCK_BYTES)
 """Text, noise and zeros, over more than one job of zstd and several blocks of gzip."""
 

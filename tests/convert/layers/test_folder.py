@@ -231,6 +231,20 @@ def test_a_folder_whose_parent_is_missing_is_refused_with_a_hint(tmp_path: Path)
         write_folder(memory_tree(""), tmp_path / "missing/out")
 
 
+@pytest.mark.parametrize("name", ["file/out", "file/deeper/out"])
+def test_a_folder_below_a_file_is_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="does not exist"):
+        write_folder(memory_tree(""), tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["closed", "closed/out", "closed/deeper/out"])
+def test_a_folder_that_the_user_may_not_see_is_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0o700)
+    with as_nobody(tmp_path), pytest.raises(OutputError):
+        write_folder(memory_tree(""), tmp_path / name)
+
+
 def test_a_folder_that_somebody_fills_meanwhile_is_left_alone(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
@@ -276,6 +290,13 @@ OUTSIDE = Entry(b"link", Kind.SYMLINK, 0o777, target=b"../outside")
         (hostile(replace(FILE, path=b"n" * 256)), "File name too long"),
         (hostile(FILE, FILE), "'x': File exists"),
         (hostile(Entry(b"", Kind.FOLDER, 0), Entry(b"", Kind.FOLDER, 0)), "File exists"),
+        (hostile(replace(OUTSIDE, target=b"a\0b")), "cannot be"),
+        (hostile(replace(OUTSIDE, target=b"")), "'link': No such file"),
+        (hostile(replace(FILE, xattrs=((b"user.a\0b", b""),))), "cannot be"),
+        (hostile(replace(FILE, uid=-1)), "cannot be"),
+        (hostile(Entry(b"d", Kind.BLOCK_DEVICE, 0)), "without a usable number"),
+        (hostile(Entry(b"d", Kind.BLOCK_DEVICE, 0, device=(4096, 0))), "without a usable number"),
+        (hostile(Entry(b"d", Kind.BLOCK_DEVICE, 0, device=(0, 1 << 99))), "without a usable"),
         (hostile(replace(FILE, size=5), contents={b"x": b"1234567"}), "has more"),
     ],
 )

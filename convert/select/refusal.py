@@ -35,25 +35,22 @@ def no_root(survey: Survey) -> ConvertError:
     """Return the error for an artifact without a Linux root.
 
     What could have been the root decides its class: damage first, then encryption, then formats
-    that are not read; what is certainly another system comes after.
+    that are not read; what certainly belongs to another system comes after.
     """
-    origin = _origin(survey)
     leaves = survey.leaves()
     problems = [
         (node, problem)
         for node in leaves
         if node.volume.role not in _NOT_FOR_SYSTEMS
+        and not survey.is_unknown(node)
         and (problem := survey.problem(node)) is not None
     ]
     for group in _by_weight(problems):
         if len(group) == 1 and len(leaves) == 1:
             return group[0][1]
         if group:
-            return _unreadable(survey, origin, group)
-    system = _other_system(survey)
-    if system is not None:
-        return system
-    return _nothing_there(survey, origin, leaves)
+            return _unreadable(survey, group)
+    return _other_system(survey) or _nothing_there(survey)
 
 
 def several_roots(survey: Survey, candidates: Sequence[tuple[Node, str]]) -> AmbiguousError:
@@ -115,18 +112,17 @@ def _by_weight(
 ) -> Iterator[list[tuple[Node, ConvertError]]]:
     """Yield the problems by what they say about the chance that there was a Linux root."""
     yield [item for item in problems if not isinstance(item[1], UnsupportedError)]
-    linux = [item for item in problems if isinstance(item[1], UnsupportedError)]
-    linux = [item for item in linux if _family(item[0]) is None and item[0].reader is not None]
-    yield [item for item in linux if isinstance(item[1], EncryptedError)]
-    yield linux
+    refused = [item for item in problems if _family(item[0]) is None]
+    yield [item for item in refused if isinstance(item[1], EncryptedError)]
+    yield refused
 
 
-def _unreadable(
-    survey: Survey, origin: Origin, group: Sequence[tuple[Node, ConvertError]]
-) -> ConvertError:
+def _unreadable(survey: Survey, group: Sequence[tuple[Node, ConvertError]]) -> ConvertError:
     first = group[0][1]
     told = "; ".join(f"{survey.names.name(node)} {problem.message}" for node, problem in group)
-    return type(first)(f"no Linux root can be read in it: {told}", origin=origin, hint=first.hint)
+    return type(first)(
+        f"no Linux root can be read in it: {told}", origin=_origin(survey), hint=first.hint
+    )
 
 
 def _family(node: Node) -> str | None:
@@ -150,37 +146,48 @@ def _other_system(survey: Survey) -> UnsupportedError | None:
 
 def _foreign(survey: Survey, system: str, evidence: str, hint: str = "") -> UnsupportedError:
     return UnsupportedError(
-        f"holds {system}, not Linux: {evidence}",
+        f"belongs to {system}, not to Linux: {evidence}",
         origin=_origin(survey),
         hint=hint or _RUN_LINUX,
     )
 
 
-def _nothing_there(survey: Survey, origin: Origin, leaves: Sequence[Node]) -> UnsupportedError:
-    readable = survey.contents()
-    if any(not content.is_empty for content in readable):
-        told = "; ".join(
-            f"{survey.names.name(content.node)} has {_what(survey, content.node)}"
-            for content in readable
-        )
+def _nothing_there(survey: Survey) -> UnsupportedError:
+    """Return the error for an artifact in which nothing could have been a root."""
+    origin = _origin(survey)
+    contents = survey.contents()
+    if any(not content.is_empty for content in contents):
+        names = [survey.names.name(content.node) for content in contents]
+        told = [
+            f"{name} has {_what(survey, content.node)}"
+            for name, content in zip(names, contents, strict=True)
+        ]
         return UnsupportedError(
-            f"no Linux root in it: {told}",
+            f"no Linux root in it: {'; '.join(told)}",
             origin=origin,
-            hint="'convert export --raw --root VOLUME' gives the files of one volume",
+            hint=f"'convert export --raw {_option(names[0])}' gives the files of a volume",
         )
-    if readable:
+    if contents:
         return UnsupportedError("is empty: its filesystems hold no files", origin=origin)
-    if not leaves or all(_is_blank(node.volume.source) for node in leaves):
+    leaves = survey.leaves()
+    if any(survey.is_unknown(node) and not _is_blank(node.volume.source) for node in leaves):
         return UnsupportedError(
-            "is empty: no partition in it, or nothing but zeros",
+            "nothing known is in it: no partition table, filesystem, archive or disk format",
             origin=origin,
-            hint="check that it is the right disk, and that it was copied whole",
+            hint="see 'convert formats' for what can be read",
         )
     return UnsupportedError(
-        "nothing known is in it: no partition table, filesystem, archive or disk format",
+        f"no Linux root in it: {'; '.join(_formats(survey)) or 'it is blank'}",
         origin=origin,
-        hint="see 'convert formats' for what can be read",
+        hint="check that it is the right disk, and that it was copied whole",
     )
+
+
+def _formats(survey: Survey) -> Iterator[str]:
+    """Yield what each volume is, where that is known."""
+    for node in survey.names.nodes:
+        if node.reader is not None and not node.children:
+            yield f"{survey.names.name(node)} is {node.reader.doc.title}"
 
 
 def _what(survey: Survey, node: Node) -> str:

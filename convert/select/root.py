@@ -25,6 +25,7 @@ from formats.core.errors import UnsupportedError
 from formats.core.finding import Action, Finding
 from formats.core.opener import Artifact, Node
 from formats.core.origin import Origin
+from formats.core.reader import Category
 from formats.core.tree import Tree
 
 
@@ -128,12 +129,21 @@ def _chosen_volume(survey: Survey, wanted: str | None) -> Content:
 
 
 def _lone_tree(survey: Survey) -> Content | None:
-    """Return the content of a file that is nothing but a tree: it is its own root."""
-    nodes = survey.artifact.nodes
-    if len(nodes) != 1 or nodes[0].tree is None:
+    """Return the content of an artifact that is nothing but a tree: it is its own root.
+
+    That it comes as a disk makes no difference, a table of partitions does.
+    """
+    node, *others = survey.artifact.nodes
+    while len(node.children) == 1 and _is_wrapping(node):
+        node = node.children[0]
+    if others or node.tree is None or survey.problem(node) is not None:
         return None
-    content = survey.content(nodes[0])
+    content = survey.content(node)
     return None if content.is_empty else content
+
+
+def _is_wrapping(node: Node) -> bool:
+    return node.reader is not None and node.reader.category is not Category.VOLUMES
 
 
 def _wanted(survey: Survey, wanted: str) -> Content:

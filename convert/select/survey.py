@@ -117,13 +117,19 @@ class Survey:
         """Return the volumes that hold content themselves, readable or not.
 
         A table of partitions, a part of a volume group and a swap area are none: they were read,
-        and had neither files nor a problem.
+        and had neither files nor a problem. A group that could not be put together is one.
         """
-        return [
+        volumes = [
             node
             for node in self.names.nodes
             if not node.children and (node.tree or node.problem or node.reader is None)
         ]
+        groups = [node for node in self.artifact.nodes if node.members and node.problem]
+        return volumes + groups
+
+    def is_unknown(self, node: Node) -> bool:
+        """Tell whether nothing known is in a volume."""
+        return node.tree is None and node.problem is None
 
     def contents(self) -> list[Content]:
         """Return what can be read."""

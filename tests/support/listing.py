@@ -80,21 +80,24 @@ def kernel_listing(root: Path) -> dict[bytes, Row]:
         for name in [*names, *files]:
             path = os.path.join(folder, name)
             found[path[len(base) + 1 :]] = os.lstat(path)
-    groups: dict[int, list[bytes]] = {}
+    groups: dict[tuple[int, int], list[bytes]] = {}
     for path, status in found.items():
         if not stat.S_ISDIR(status.st_mode):
-            groups.setdefault(status.st_ino, []).append(path)
+            groups.setdefault((status.st_dev, status.st_ino), []).append(path)
     return {path: _kernel_row(base, path, status, groups) for path, status in found.items()}
 
 
 def _kernel_row(
-    base: bytes, path: bytes, status: os.stat_result, groups: dict[int, list[bytes]]
+    base: bytes,
+    path: bytes,
+    status: os.stat_result,
+    groups: dict[tuple[int, int], list[bytes]],
 ) -> Row:
     full = os.path.join(base, path) if path else base
     kind = _KINDS[stat.S_IFMT(status.st_mode)]
     is_device = kind in {Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE}
     names = sorted(os.fsencode(name) for name in os.listxattr(full, follow_symlinks=False))
-    links = groups.get(status.st_ino, [])
+    links = groups.get((status.st_dev, status.st_ino), [])
     return Row(
         kind=kind,
         mode=stat.S_IMODE(status.st_mode),

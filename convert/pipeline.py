@@ -209,7 +209,7 @@ def export_artifact(
             f"'{destination}' is an image, not a tree", hint="export writes tar:FILE or dir:PATH"
         )
     with opened(sources, options, progress) as artifact:
-        tree, applied, findings = _exported(artifact, options, raw=raw)
+        tree, applied, findings = _exported(artifact, target, options, raw=raw)
         if options.strict:
             _refuse_losses(_losses(findings))
         entries, content_bytes = _totals(tree)
@@ -352,11 +352,18 @@ def _write(
 
 
 def _exported(
-    artifact: Artifact, options: ConvertOptions, *, raw: bool
+    artifact: Artifact,
+    target: TarDestination | FolderDestination,
+    options: ConvertOptions,
+    *,
+    raw: bool,
 ) -> tuple[Tree, tuple[Finding, ...], tuple[Finding, ...]]:
     """Return the tree, what rules did to it, and all other findings."""
     if raw:
-        fitted = fit_tar(select_volume(artifact, options.root))
+        tree = select_volume(artifact, options.root)
+        if isinstance(target, FolderDestination):  # which holds what no tar does
+            return tree, (), tuple(artifact.findings)
+        fitted = fit_tar(tree)
         return fitted.tree, (), (*artifact.findings, *fitted.findings)
     plan = make_plan(artifact, options)
     return plan.tree, plan.decisions.applied, plan.decisions.findings

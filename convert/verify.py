@@ -1,13 +1,15 @@
 """Verifying a stored image: recompute every claim, believe none.
 
-- every digest and size: index → manifest → config → layers; ``diff_id`` of the decompressed bytes
-- documents against each other: platform, number of layers, of ``diff_ids`` and of history entries
+- every digest and size: index → manifest → config → layers; ``diff_id`` of the unpacked bytes
+- documents against each other: platform, number of layers, of ``diff_ids`` and of history entries,
+  Docker's list in an oci-archive (:mod:`convert.oci.stored`)
 - each layer's tar: unique clean paths, folders first, hard links after their target
   (:mod:`convert.oci.contents`)
 - with a tree: every path, kind, mode, owner, time (whole seconds), size, content, link target,
   device and extended attribute, both ways
 
-The tar is read by :mod:`convert.oci.tarstream`, which shares no code with the encoder.
+The tar is read by :mod:`convert.oci.tarstream`, which shares no code with the encoder. Memory is
+bounded by what paths may take, whatever the image is.
 """
 
 from __future__ import annotations
@@ -19,23 +21,25 @@ from dataclasses import dataclass
 
 from convert.destination import ImageDestination
 from convert.layers.walk import announced, content
-from convert.oci import media
-from convert.oci.contents import Found, ImageContents, Problems
-from convert.oci.descriptor import Descriptor, Platform
+from convert.oci.blobs import digest_of, layer_tar
+from convert.oci.contents import Found, ImageContents
+from convert.oci.descriptor import Platform
 from convert.oci.digest import Digest
-from convert.oci.stored import (
-    BlobReader,
-    Store,
-    StoredImage,
-    StoredLayer,
-    decompressed,
-    open_store,
-    read_image,
-)
+from convert.oci.problems import Code, Problem, Problems
+from convert.oci.store import Store, open_store
+from convert.oci.stored import Claim, StoredImage, StoredLayer, codec_of, read_image
 from convert.oci.tarstream import StreamInput, TarReader
 from formats.core.entry import Entry, Kind
-from formats.core.errors import CorruptError, UnsupportedError, VerificationError, quoted
+from formats.core.errors import (
+    CorruptError,
+    InputReadError,
+    LimitError,
+    UnsupportedError,
+    VerificationError,
+    quoted,
+)
 from formats.core.limits import DEFAULT_LIMITS, Limits
+from formats.core.origin import printable
 from formats.core.source import BytesLike, ByteSource
 from formats.core.tree import Tree
 
@@ -52,7 +56,7 @@ class Verification:
     :ivar entries: how many paths they hold, counted in each layer.
     :ivar size: bytes of all blobs that were hashed.
     :ivar is_compared: it was held against a tree.
-    :ivar problems: what is wrong, one sentence each, the first thousand; empty for a sound image.
+    :ivar problems: what is wrong, the first thousand; empty for a sound image.
     :ivar problem_count: how many there are in all.
     """
 
@@ -62,7 +66,7 @@ class Verification:
     entries: int
     size: int
     is_compared: bool
-    problems: tuple[str, ...]
+    problems: tuple[Problem, ...]
     problem_count: int
 
 
@@ -78,16 +82,21 @@ def verify_image(
 
     :param mtime_limit: as it was given to :func:`~convert.layers.tar.encode_tar`.
     :param progress: told the number of blob bytes read since the last call.
-    :raises InputReadError: if what the image lies in cannot be opened.
+    :raises InputReadError: if what the image lies in cannot be opened or read.
     :raises LimitError: if it is larger than ``limits`` allow.
     :raises AmbiguousError: if several images could be meant.
+    :raises UnsupportedError: if its documents name something that is not read here.
     """
     run = _Run(limits, progress)
-    with closing(open_store(where, limits)) as store:
-        try:
-            run.verify(store, where, tree, mtime_limit)
-        except (CorruptError, VerificationError, UnsupportedError) as error:
-            run.problems.add(str(error))
+    try:
+        with closing(open_store(where, limits)) as store:
+            run.verify(store, read_image(store, where), tree, mtime_limit)
+    except InputReadError:
+        raise
+    except VerificationError as error:
+        run.problems.add(Code.MISSING, str(error.origin), error.message)
+    except CorruptError as error:
+        run.problems.add(Code.DOCUMENT, str(error.origin), error.message)
     return run.result(is_compared=tree is not None)
 
 
@@ -103,8 +112,10 @@ class _Run:
         self._layers = 0
         self._entries = 0
         self._size = 0
+        self._unpacked = 0
 
     def result(self, *, is_compared: bool) -> Verification:
+        """Return what was found."""
         return Verification(
             digest=self._digest,
             platform=self._platform,
@@ -112,100 +123,80 @@ class _Run:
             entries=self._entries,
             size=self._size,
             is_compared=is_compared,
-            problems=tuple(self.problems.shown),
+            problems=self.problems.kept,
             problem_count=self.problems.total,
         )
 
     def verify(
-        self, store: Store, where: ImageDestination, tree: Tree | None, mtime_limit: int | None
+        self, store: Store, image: StoredImage, tree: Tree | None, mtime_limit: int | None
     ) -> None:
-        """Check one thing after the other; what makes the next one senseless is raised."""
-        image = read_image(store, where)
-        self._check_documents(image)
-        contents = ImageContents(self.problems, with_digests=tree is not None)
-        for number, layer in enumerate(image.layers, start=1):
-            self._check_layer(number, layer, contents)
+        """Check one thing after the other."""
+        self._platform = image.platform
+        for contradiction in image.contradictions:
+            self.problems.add(Code.DISAGREEMENT, str(store.origin), contradiction)
+        if image.manifest is not None:
+            self._digest = self._check_blob(image.manifest, store.open(image.manifest.name))
+        self._check_blob(image.config, store.open(image.config.name))
+        contents = ImageContents(self.problems, self._limits, with_digests=tree is not None)
+        for layer in image.layers:
+            self._check_layer(store, layer, contents)
         self._entries = contents.entry_count
         if tree is not None:
             _compare(contents.paths, tree, mtime_limit, self._limits, self.problems)
 
-    def _check_documents(self, image: StoredImage) -> None:
-        self._platform = image.config.platform
-        if image.manifest_source is not None and image.manifest is not None:
-            self._digest = self._check_blob("the manifest", image.manifest_source, image.entry)
-            config = image.manifest.config
-            self._check_blob("the config", image.config_source, config)
-            if config.media_type != media.CONFIG:
-                self.problems.add(f"the config has the type {quoted(config.media_type)}")
-            named = image.entry.platform if image.entry is not None else None
-            if named is not None and named != image.config.platform:
-                self.problems.add(
-                    f"the index says {named}, the config says {image.config.platform}"
-                )
-        else:
-            found = self._hashed(image.config_source)
-            if image.config_claim is not None and found != image.config_claim:
-                self.problems.add(f"the config has the digest {found}, not that of its name")
-        counts = {"layers": len(image.layers), "diff_ids": len(image.config.diff_ids)}
-        if image.config.layer_histories is not None:
-            counts["history entries"] = image.config.layer_histories
-        if len(set(counts.values())) > 1:
-            told = ", ".join(f"{count} {name}" for name, count in counts.items())
-            self.problems.add(f"the numbers do not agree: {told}")
-
-    def _check_blob(self, what: str, source: ByteSource, claim: Descriptor | None) -> Digest:
-        found = self._hashed(source)
-        if claim is not None:
-            self._check_claim(what, claim, found, source.size)
-        return found
-
-    def _check_claim(self, what: str, claim: Descriptor, digest: Digest, size: int) -> None:
-        if digest != claim.digest:
-            self.problems.add(f"{what} has the digest {digest}, not {claim.digest}")
-        if size != claim.size:
-            self.problems.add(f"{what} has {size:,} bytes, not {claim.size:,}")
-
-    def _hashed(self, source: ByteSource) -> Digest:
-        reader = BlobReader(source)
-        digest = reader.finish()
-        self._count(reader.position)
+    def _check_blob(self, claim: Claim, source: ByteSource) -> Digest:
+        digest = digest_of(source, self._tell)
+        self._size += source.size
+        if claim.digest not in {None, digest}:
+            self.problems.add(
+                Code.DIGEST, claim.what, f"has the digest {digest}, not {claim.digest}"
+            )
+        if claim.size not in {None, source.size}:
+            self.problems.add(
+                Code.SIZE, claim.what, f"has {source.size:,} bytes, not {claim.size:,}"
+            )
         return digest
 
-    def _count(self, length: int) -> None:
-        self._size += length
+    def _tell(self, length: int) -> None:
         if self._progress is not None:
             self._progress(length)
 
-    def _check_layer(self, number: int, layer: StoredLayer, contents: ImageContents) -> None:
-        what = f"layer {number}"
-        blob = BlobReader(layer.source)
-        diff = hashlib.sha256()
+    def _check_layer(self, store: Store, layer: StoredLayer, contents: ImageContents) -> None:
+        what = layer.claim.what
+        diff_id = hashlib.sha256()
         try:
-            chunks = self._told(blob, layer, diff.update)
-            contents.add_layer(TarReader(StreamInput(chunks, layer.source.origin), self._limits))
+            source = store.open(layer.claim.name)
+            self._check_blob(layer.claim, source)
+            tar = StreamInput(self._unpack(source, layer, diff_id.update), source.origin)
+            contents.add_layer(what, TarReader(tar, self._limits))
+        except InputReadError:
+            raise
+        except VerificationError as error:
+            self.problems.add(Code.MISSING, what, str(error))
         except (CorruptError, UnsupportedError) as error:
-            self.problems.add(f"{what}: {error}")
+            self.problems.add(Code.LAYER, what, str(error))
         else:
             self._layers += 1
-            found = Digest(diff.hexdigest())
-            if layer.diff_id is not None and found != layer.diff_id:
-                self.problems.add(f"{what} has the diff_id {found}, not {layer.diff_id}")
-        counted = blob.position
-        digest = blob.finish()
-        self._count(blob.position - counted)
-        if layer.descriptor is not None:
-            self._check_claim(what, layer.descriptor, digest, layer.source.size)
+            found = Digest(diff_id.hexdigest())
+            if layer.diff_id not in {None, found}:
+                self.problems.add(
+                    Code.DIFF_ID, what, f"has the diff_id {found}, not {layer.diff_id}"
+                )
 
-    def _told(
-        self, blob: BlobReader, layer: StoredLayer, tell: Callable[[BytesLike], object]
+    def _unpack(
+        self, source: ByteSource, layer: StoredLayer, tap: Callable[[BytesLike], object]
     ) -> Iterator[BytesLike]:
-        """Yield the layer's tar, hashed and counted on its way."""
-        before = 0
-        for block in decompressed(blob, layer.codec, self._limits, layer.source.origin):
-            tell(block)
+        """Yield a layer's tar, held to the limits and shown to ``tap`` on its way."""
+        for block in layer_tar(source, codec_of(layer, source), self._limits, self._tell):
+            self._unpacked += len(block)
+            if self._unpacked > self._limits.total_output_bytes:
+                raise LimitError(
+                    f"the layers have more than {self._limits.total_output_bytes:,} bytes",
+                    origin=source.origin,
+                    hint="raise the limit on total output if the image is trusted",
+                )
+            tap(block)
             yield block
-            self._count(blob.position - before)
-            before = blob.position
 
 
 def _compare(
@@ -216,20 +207,21 @@ def _compare(
     problems: Problems,
 ) -> None:
     """Hold an image's paths against a tree's, both ways."""
-    missing_from_tree = set(paths)
+    extra = set(paths)
     for entry in announced(tree, limits):
+        where = printable(entry.path) or "/"
         found = paths.get(entry.path)
         if found is None:
-            problems.add(f"{quoted(entry.path)} is not in the image")
+            problems.add(Code.LOST_PATH, where, "is not in the image")
             continue
-        missing_from_tree.discard(entry.path)
+        extra.discard(entry.path)
         differences = list(_differences(entry, found.entry, mtime_limit))
         if entry.kind is Kind.FILE and not differences and _digest(tree, entry) != found.sha256:
-            differences.append("its content differs")
+            differences.append("has other content")
         if differences:
-            problems.add(f"{quoted(entry.path)}: {', '.join(differences)}")
-    for path in sorted(missing_from_tree):
-        problems.add(f"{quoted(path)} is in the image only")
+            problems.add(Code.DIFFERENT_PATH, where, ", ".join(differences))
+    for path in sorted(extra):
+        problems.add(Code.EXTRA_PATH, printable(path) or "/", "is in the image only")
 
 
 def _differences(wanted: Entry, found: Entry, mtime_limit: int | None) -> Iterator[str]:
@@ -238,7 +230,7 @@ def _differences(wanted: Entry, found: Entry, mtime_limit: int | None) -> Iterat
         return
     if wanted.target != found.target:
         yield f"leads to {quoted(found.target or b'')}, not {quoted(wanted.target or b'')}"
-    if wanted.kind is Kind.HARDLINK:  # all else is the target's
+    if wanted.kind is Kind.HARDLINK:  # all else is the target's, and each layer is checked for that
         return
     mtime = wanted.mtime_ns // _SECOND_NS
     if mtime_limit is not None:
@@ -249,10 +241,12 @@ def _differences(wanted: Entry, found: Entry, mtime_limit: int | None) -> Iterat
         ("time", mtime, found.mtime_ns // _SECOND_NS),
         ("size", wanted.size, found.size),
         ("device", wanted.device, found.device),
-        ("xattrs", wanted.xattrs, found.xattrs),
     ):
         if ours != theirs:
             yield f"has {name} {theirs}, not {ours}"
+    names = {name for name, _ in set(wanted.xattrs) ^ set(found.xattrs)}
+    if names:
+        yield f"has other xattrs: {', '.join(map(printable, sorted(names)))}"
 
 
 def _digest(tree: Tree, entry: Entry) -> bytes:

@@ -2,7 +2,7 @@
 
 Rules: image-spec layer.md, and what clients were seen to need beyond it. In a layer every path is
 there once, relative and clean; its folders are there before it; the target of a hard link is there
-before it; a whiteout hides something.
+before it, under the same owner and mode; a whiteout hides something.
 """
 
 from __future__ import annotations
@@ -11,34 +11,28 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from convert.oci.problems import Code, Problems
 from convert.oci.tarstream import TarMember, TarReader
 from formats.core.entry import Entry, Kind
-from formats.core.errors import quoted
+from formats.core.errors import LimitError, quoted
+from formats.core.limits import GIB, Limits
+from formats.core.origin import printable
 
 WHITEOUT = b".wh."
 _OPAQUE = b".wh..wh..opq"
-_SHOWN_PROBLEMS = 1000
-
-
-class Problems:
-    """Collects what is wrong; keeps the first thousand and counts the rest."""
-
-    def __init__(self) -> None:
-        self.total = 0
-        self.shown: list[str] = []
-
-    def add(self, problem: str) -> None:
-        """Note a problem."""
-        self.total += 1
-        if len(self.shown) < _SHOWN_PROBLEMS:
-            self.shown.append(problem)
+_MEMORY_BYTES = GIB
+"""What all paths may take. Two million entries of a usual kind take less."""
+_ENTRY_BYTES = 320
+"""About what a path takes apart from its names and xattrs; measured."""
+_SECOND_NS = 10**9
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
     """A path of an image.
 
-    :ivar entry: what its tar member says; ``mtime_ns`` is in whole seconds.
+    :ivar entry: what its tar member says; ``mtime_ns`` is in whole seconds. A hard link has a size
+        of 0 and no xattrs, as in the tar.
     :ivar sha256: digest of a file's content, where it was asked for.
     """
 
@@ -50,68 +44,92 @@ class ImageContents:
     """The paths of an image, layer upon layer.
 
     :param with_digests: hash every file's content.
+    :ivar paths: those that are visible when all layers lie on each other.
+    :ivar entry_count: tar members of all layers.
     """
 
-    def __init__(self, problems: Problems, *, with_digests: bool) -> None:
+    def __init__(self, problems: Problems, limits: Limits, *, with_digests: bool) -> None:
         self.paths: dict[bytes, Found] = {}
         self.entry_count = 0
         self._problems = problems
+        self._limits = limits
         self._with_digests = with_digests
-        self._layers = 0
+        self._memory_bytes = 0
 
-    def add_layer(self, reader: TarReader) -> None:
+    def add_layer(self, name: str, reader: TarReader) -> None:
         """Read the next layer to its end and lay it over those before.
 
+        :param name: for messages.
         :raises CorruptError: if it is no tar.
+        :raises LimitError: if the image has too many entries, or too long ones.
         """
-        layer = _Layer(f"layer {self._layers + 1}", self._problems)
+        layer = _Layer(name, self._problems, self._limits)
         for member in reader:
-            self.entry_count += 1
-            digest = None
-            if self._with_digests and member.kind is Kind.FILE:
-                sha256 = hashlib.sha256()
-                for piece in reader.content():
-                    sha256.update(piece)
-                digest = sha256.digest()
-            layer.add(member, digest)
+            self._count(member)
+            layer.add(member, _digest(reader) if self._digest_is_wanted(member) else None)
         layer.check_whiteouts(self.paths)
-        below = layer.visible(self.paths) if self.paths else {}
-        self.paths = {**below, **layer.paths}
-        self._layers += 1
+        self.paths = {**layer.visible(self.paths), **layer.paths}
+
+    def _digest_is_wanted(self, member: TarMember) -> bool:
+        return self._with_digests and member.kind is Kind.FILE
+
+    def _count(self, member: TarMember) -> None:
+        self.entry_count += 1
+        self._memory_bytes += _ENTRY_BYTES + len(member.name) + len(member.target or b"")
+        self._memory_bytes += sum(len(name) + len(value) for name, value in member.xattrs)
+        if self.entry_count > self._limits.entries:
+            raise LimitError(
+                f"the image has more than {self._limits.entries:,} entries",
+                hint="raise the limit on entries if the image is trusted",
+            )
+        if self._memory_bytes > _MEMORY_BYTES:
+            raise LimitError(
+                f"the paths and xattrs of the image take more than {_MEMORY_BYTES:,} bytes"
+            )
+
+
+def _digest(reader: TarReader) -> bytes:
+    sha256 = hashlib.sha256()
+    for piece in reader.content():
+        sha256.update(piece)
+    return sha256.digest()
 
 
 class _Layer:
     """The paths of one layer."""
 
-    def __init__(self, name: str, problems: Problems) -> None:
+    def __init__(self, name: str, problems: Problems, limits: Limits) -> None:
         self.paths: dict[bytes, Found] = {}
-        self.hidden: set[bytes] = set()
-        self.opaque: set[bytes] = set()
+        self._hidden: set[bytes] = set()
+        self._opaque: set[bytes] = set()
         self._name = name
         self._problems = problems
+        self._limits = limits
 
-    def _bad(self, path: bytes, problem: str) -> None:
-        self._problems.add(f"{self._name}: {quoted(path)} {problem}")
+    def _bad(self, code: Code, path: bytes, message: str) -> None:
+        self._problems.add(code, f"{self._name}, {printable(path) or '/'}", message)
 
     def add(self, member: TarMember, sha256: bytes | None) -> None:
         """Take a member, noting what is wrong with it."""
         path = _clean(member.name, member.kind)
         if path is None:
-            self._bad(member.name, "is not a clean relative path")
+            self._bad(Code.PATH, member.name, "is not a clean relative path")
+            return
+        if self._is_too_long(path):
+            self._bad(Code.PATH, path, "is longer or deeper than paths may be")
             return
         if path in self.paths:
-            self._bad(path, "is there twice")
+            self._bad(Code.REPEATED_PATH, path, "is there twice")
         folder, _, name = path.rpartition(b"/")
-        if folder:
-            parent = self.paths.get(folder)
-            if parent is None or parent.entry.kind is not Kind.FOLDER:
-                self._bad(path, "comes before the folder it is in, or without it")
+        parent = self.paths.get(folder) if folder else None
+        if folder and (parent is None or parent.entry.kind is not Kind.FOLDER):
+            self._bad(Code.NO_FOLDER, path, "comes before the folder it is in, or without it")
         if name.startswith(WHITEOUT):
             self._add_whiteout(folder, name)
             return
         target = member.target
         if member.kind is Kind.HARDLINK:
-            target = self._link_target(path, member.target or b"")
+            target = self._link_target(path, member)
         self.paths[path] = Found(
             Entry(
                 path=path,
@@ -119,7 +137,7 @@ class _Layer:
                 mode=member.mode,
                 uid=member.uid,
                 gid=member.gid,
-                mtime_ns=member.mtime * 1_000_000_000,
+                mtime_ns=member.mtime * _SECOND_NS,
                 size=member.size,
                 target=target,
                 device=member.device,
@@ -128,44 +146,69 @@ class _Layer:
             sha256,
         )
 
-    def _link_target(self, path: bytes, spelled: bytes) -> bytes:
+    def _is_too_long(self, path: bytes) -> bool:
+        limits = self._limits
+        return (
+            len(path) > limits.path_bytes
+            or path.count(b"/") >= limits.depth
+            or any(len(name) > limits.name_bytes for name in path.split(b"/"))
+        )
+
+    def _link_target(self, path: bytes, member: TarMember) -> bytes:
+        """Return where a hard link leads, noting what is wrong with that."""
+        spelled = member.target or b""
         target = _clean(spelled, Kind.FILE)
         found = self.paths.get(target) if target is not None else None
-        if found is None:
-            self._bad(path, f"is a hard link to {quoted(spelled)}, which is not before it")
-        elif found.entry.kind in {Kind.FOLDER, Kind.HARDLINK}:
-            self._bad(path, f"is a hard link to {quoted(spelled)}, a {found.entry.kind.value}")
-        return spelled if target is None else target
+        if target is None or found is None:
+            self._bad(
+                Code.HARD_LINK, path, f"is a hard link to {quoted(spelled)}, which is not before it"
+            )
+            return spelled
+        entry = found.entry
+        if entry.kind in {Kind.FOLDER, Kind.HARDLINK}:
+            self._bad(
+                Code.HARD_LINK, path, f"is a hard link to {quoted(spelled)}, a {entry.kind.value}"
+            )
+        # Clients set what the link's header says, on the one file that both are names of.
+        mtime = entry.mtime_ns // _SECOND_NS
+        theirs = (entry.mode, entry.uid, entry.gid, mtime)
+        if theirs != (member.mode, member.uid, member.gid, member.mtime):
+            self._bad(
+                Code.HARD_LINK, path, f"has another mode, owner or time than {quoted(spelled)}"
+            )
+        return target
 
     def _add_whiteout(self, folder: bytes, name: bytes) -> None:
         if name == _OPAQUE:
-            self.opaque.add(folder)
+            self._opaque.add(folder)
             return
         hidden = name.removeprefix(WHITEOUT)
         if hidden in {b"", b".", b".."} or hidden.startswith(WHITEOUT):
-            self._bad(name, "is not a whiteout that clients agree on")
+            self._bad(Code.WHITEOUT, name, "is not a whiteout that clients agree on")
             return
-        self.hidden.add(folder + b"/" + hidden if folder else hidden)
+        self._hidden.add(folder + b"/" + hidden if folder else hidden)
 
     def check_whiteouts(self, below: dict[bytes, Found]) -> None:
         """Note whiteouts that hide nothing: clients either fail on them or show them as files."""
-        for path in sorted((self.hidden | self.opaque) - below.keys() - {b""}):
-            self._bad(path, "is hidden by a whiteout, but not there")
-        if not below and b"" in self.opaque:
-            self._bad(b"", "is hidden by a whiteout, but not there")
+        there = below.keys() | ({b""} if below else set())
+        for path in sorted((self._hidden | self._opaque) - there):
+            self._bad(Code.WHITEOUT, path, "is hidden by a whiteout, but not there")
 
     def visible(self, below: dict[bytes, Found]) -> dict[bytes, Found]:
         """Return what can still be seen of the layers below."""
         replaced = {
             path for path, found in self.paths.items() if found.entry.kind is not Kind.FOLDER
         }
-        closed = self.hidden | replaced
-        seen: dict[bytes, Found] = {}
-        for path, found in below.items():
-            above = list(_folders(path))
-            if closed.isdisjoint((path, *above)) and self.opaque.isdisjoint(above):
-                seen[path] = found
-        return seen
+        closed = (self._hidden | replaced) & below.keys()
+        opaque = self._opaque
+        if not closed and not opaque:
+            return below
+        return {
+            path: found
+            for path, found in below.items()
+            if path not in closed
+            and not any(folder in closed or folder in opaque for folder in _folders(path))
+        }
 
 
 def _folders(path: bytes) -> Iterable[bytes]:

@@ -2,7 +2,8 @@
 
 Canonical: UTF-8, keys sorted, no white space. The same image therefore has the same digest
 wherever it is made. Read: bounded in size and depth, no key twice (parsers disagree on which one
-wins, and then two clients see two images: CVE-2021-41190 is of that kind), no NaN.
+wins, and then two clients see two images: CVE-2021-41190 is of that kind), nothing that could not
+be written again (NaN, infinity, half a surrogate pair).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ INTEGER_MAXIMUM = (1 << 63) - 1
 def encode(value: JsonValue) -> bytes:
     """Return the canonical form of a document.
 
-    :raises UnicodeEncodeError: for text that is not Unicode; check input where it comes in.
+    :raises UnicodeEncodeError: for text that is not Unicode. What :func:`decode` gave never is.
     """
     text = json.dumps(
         value,
@@ -46,8 +47,8 @@ def decode(data: BytesLike, what: str, origin: Origin) -> Document:
     """Return the object that ``data`` holds.
 
     :param what: its name for messages: "the manifest".
-    :raises CorruptError: if it is not one JSON object, is nested deeper than 64, or has a key
-        twice.
+    :raises CorruptError: if it is not one JSON object, is nested deeper than 64, has a key twice,
+        or could not be written again.
     :raises LimitError: if it is larger than 4 MiB.
     """
     if len(data) > DOCUMENT_BYTES:
@@ -63,6 +64,10 @@ def decode(data: BytesLike, what: str, origin: Origin) -> Document:
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
         raise CorruptError(f"{what} is not JSON: {error}", origin=origin) from error
     _check_depth(value, what, origin)
+    try:
+        encode(value)
+    except ValueError as error:  # UnicodeEncodeError is one
+        raise CorruptError(f"{what} cannot be written again: {error}", origin=origin) from error
     if not isinstance(value, Mapping):
         raise CorruptError(f"{what} is not a JSON object", origin=origin)
     return Document(value, what, origin)

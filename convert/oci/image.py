@@ -8,6 +8,9 @@ from convert.oci.config import HistoryEntry
 from convert.oci.descriptor import Descriptor, Platform
 from convert.oci.digest import Digest
 
+MAXIMUM_LAYERS = 127
+"""More are refused by containerd and by Docker's overlay driver."""
+
 
 @dataclass(frozen=True, slots=True)
 class Layer:

@@ -197,13 +197,12 @@ def _read_index(folder: Path, shown: Path) -> Mapping[str, JsonValue] | None:
     """
     origin = Origin((str(shown), INDEX_FILE))
     try:
-        handle = os.open(folder / INDEX_FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with open(folder / INDEX_FILE, "rb", opener=_open_own) as file:
+            data = file.read(DOCUMENT_BYTES + 1)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise OutputError(f"cannot read: {error.strerror}", origin=origin) from error
-    with open(handle, "rb") as file:  # noqa: PTH123 - opened by handle, so as not to follow links
-        data = file.read(DOCUMENT_BYTES + 1)
     try:
         document = decode(data, "the index", origin)
         parse_index(document)
@@ -214,6 +213,11 @@ def _read_index(folder: Path, shown: Path) -> Mapping[str, JsonValue] | None:
             hint="repair it, or choose another name",
         ) from error
     return document.values
+
+
+def _open_own(path: str, flags: int) -> int:
+    """Open a file of the layout: no symlink, and no waiting for the other end of a pipe."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 @contextmanager

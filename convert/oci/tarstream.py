@@ -7,7 +7,8 @@ ends names at a NUL, decodes them, takes sparse members, ignores damage after th
 costs about 70 µs a member.
 
 Read: ustar, pax headers (``path``, ``linkpath``, ``size``, ``uid``, ``gid``, ``mtime``,
-``SCHILY.xattr.*``), GNU long names and binary numbers. Refused: sparse members and any other type.
+``SCHILY.xattr.*``), GNU long names and binary numbers. Refused: sparse members, any other type, and
+global pax headers that say more than a comment, since only some clients heed them.
 """
 
 from __future__ import annotations
@@ -174,7 +175,6 @@ class TarReader:
         self._padding = 0
 
     def __iter__(self) -> Iterator[TarMember]:
-        shared: dict[bytes, bytes] = {}
         extensions = _Extensions()
         count = 0
         while (block := self._header_block()) is not None:
@@ -186,9 +186,9 @@ class TarReader:
                 )
             type_flag = block[156:157]
             if type_flag in {b"x", b"g", b"L", b"K"}:
-                self._read_extension(type_flag, block, extensions, shared)
+                self._read_extension(type_flag, block, extensions)
                 continue
-            member = self._member(block, extensions, shared)
+            member = self._member(block, extensions)
             extensions = _Extensions()
             self._missing = member.size
             self._padding = -member.size % BLOCK_BYTES
@@ -246,13 +246,7 @@ class TarReader:
             raise self._corrupt(f"a header has {quoted(text)} for its {what}")
         return int(digits, 8) if digits else 0
 
-    def _read_extension(
-        self,
-        type_flag: bytes,
-        block: bytes,
-        extensions: _Extensions,
-        shared: dict[bytes, bytes],
-    ) -> None:
+    def _read_extension(self, type_flag: bytes, block: bytes, extensions: _Extensions) -> None:
         size = self._number(block[124:136], "size")
         if not 0 <= size <= _EXTENSION_BYTES:
             raise self._corrupt(f"an extended header has {size:,} bytes")
@@ -262,8 +256,10 @@ class TarReader:
             extensions.long_name = data.removesuffix(b"\0")
         elif type_flag == b"K":
             extensions.long_target = data.removesuffix(b"\0")
-        else:
-            (shared if type_flag == b"g" else extensions.records).update(self._records(data))
+        elif type_flag == b"x":
+            extensions.records.update(self._records(data))
+        elif self._records(data).keys() - {b"comment"}:
+            raise UnsupportedError("global pax headers are not read", origin=self._input.origin)
 
     def _records(self, data: bytes) -> dict[bytes, bytes]:
         r"""Read ``LENGTH KEY=VALUE\n`` records; the length counts the whole record."""
@@ -283,16 +279,14 @@ class TarReader:
             start += length
         return found
 
-    def _member(
-        self, block: bytes, extensions: _Extensions, shared: dict[bytes, bytes]
-    ) -> TarMember:
+    def _member(self, block: bytes, extensions: _Extensions) -> TarMember:
         (name, mode, uid, gid, size, mtime, _sum, type_flag, link, magic, _uname, _gname,
          major, minor, prefix) = _HEADER.unpack(block)  # fmt: skip
         kind = _KINDS.get(type_flag)
-        records = {**shared, **extensions.records}
-        unknown = [key for key in records if key.startswith(b"GNU.sparse.")]
-        if kind is None or unknown:
-            what = "sparse members" if unknown else f"members of type {quoted(type_flag)}"
+        records = extensions.records
+        is_sparse = any(key.startswith(b"GNU.sparse.") for key in records)
+        if kind is None or is_sparse:
+            what = "sparse members" if is_sparse else f"members of type {quoted(type_flag)}"
             raise UnsupportedError(f"{what} are not read", origin=self._input.origin)
         name, link = _up_to_nul(name), _up_to_nul(link)
         if magic == b"ustar\x0000" and (front := _up_to_nul(prefix)):
@@ -308,7 +302,8 @@ class TarReader:
         return TarMember(
             name=path,
             kind=kind,
-            mode=self._number(mode, "mode"),
+            # some tools put the file type here as well, which everybody ignores
+            mode=self._number(mode, "mode") & 0o7777,
             uid=self._decimal(records, b"uid", self._number(uid, "owner")),
             gid=self._decimal(records, b"gid", self._number(gid, "group")),
             mtime=self._decimal(records, b"mtime", self._number(mtime, "time")),

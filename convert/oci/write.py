@@ -21,7 +21,7 @@ from convert.oci.archive import ArchiveOutput, DockerArrangement, OciArrangement
 from convert.oci.config import HistoryEntry, ImageConfig
 from convert.oci.descriptor import Descriptor
 from convert.oci.digest import Digest
-from convert.oci.image import Image, ImageDocuments, Layer
+from convert.oci.image import MAXIMUM_LAYERS, Image, ImageDocuments, Layer
 from convert.oci.layout import LayoutOutput
 from convert.oci.manifest import Manifest
 from convert.oci.names import docker_name_of_ref
@@ -30,9 +30,6 @@ from formats.core.errors import UsageError
 from formats.core.finding import Action, Finding
 from formats.core.limits import DEFAULT_LIMITS
 from formats.core.source import BytesLike
-
-MAXIMUM_LAYERS = 127
-"""More are refused by containerd and by Docker's overlay driver."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -262,6 +262,14 @@ class ExportDocument(_Document):
         )
 
 
+class ProblemDocument(_Document):
+    """One claim of an image that does not hold."""
+
+    code: str = Field(description="what kind of claim; convert.oci.problems lists them")
+    where: str = Field(description="the blob, or the path")
+    message: str
+
+
 class VerifyDocument(_Document):
     """Result of ``convert verify``."""
 
@@ -274,7 +282,7 @@ class VerifyDocument(_Document):
     entries: int
     size: int = Field(description="bytes of all blobs that were hashed")
     compared: bool = Field(description="it was held against a source, file by file")
-    problems: list[str] = Field(description="what is wrong, the first thousand")
+    problems: list[ProblemDocument] = Field(description="what is wrong, the first thousand")
     problem_count: int
 
     @classmethod
@@ -288,7 +296,10 @@ class VerifyDocument(_Document):
             entries=found.entries,
             size=found.size,
             compared=found.is_compared,
-            problems=list(found.problems),
+            problems=[
+                ProblemDocument(code=item.code.value, where=item.where, message=item.message)
+                for item in found.problems
+            ],
             problem_count=found.problem_count,
         )
 

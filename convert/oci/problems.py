@@ -1,0 +1,72 @@
+"""What can be wrong with a stored image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+_KEPT = 1000
+_TEXT_CHARACTERS = 10_000
+"""Enough for two paths; names in a hostile tar can have a mebibyte."""
+
+
+class Code(Enum):
+    """What kind of claim does not hold. The words are stable: scripts read them."""
+
+    DOCUMENT = "document"
+    """a JSON document is damaged, or is not what it has to be."""
+    DISAGREEMENT = "disagreement"
+    """two documents say different things."""
+    MISSING = "missing-blob"
+    DIGEST = "digest"
+    SIZE = "size"
+    DIFF_ID = "diff-id"
+    LAYER = "layer"
+    """a layer cannot be unpacked."""
+    PATH = "path"
+    """clients may understand a path in different ways."""
+    REPEATED_PATH = "repeated-path"
+    NO_FOLDER = "no-folder"
+    """the folder of a path does not come before it."""
+    HARD_LINK = "hard-link"
+    WHITEOUT = "whiteout"
+    LOST_PATH = "lost-path"
+    """it is in the tree and not in the image."""
+    EXTRA_PATH = "extra-path"
+    """it is in the image and not in the tree."""
+    DIFFERENT_PATH = "different-path"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One claim that does not hold.
+
+    :ivar where: the blob, or the path, printable.
+    """
+
+    code: Code
+    where: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message}"
+
+
+class Problems:
+    """Collects problems: keeps the first thousand, and counts them all."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self._kept: list[Problem] = []
+
+    def add(self, code: Code, where: str, message: str) -> None:
+        """Take a problem."""
+        self.total += 1
+        if len(self._kept) < _KEPT:
+            texts = (text[:_TEXT_CHARACTERS] for text in (where, message))
+            self._kept.append(Problem(code, *texts))
+
+    @property
+    def kept(self) -> tuple[Problem, ...]:
+        """The first thousand."""
+        return tuple(self._kept)

@@ -1,0 +1,144 @@
+"""Where the files of a stored image are read from: a layout's folder, or a tar file.
+
+A name is only ever looked up as it is, and symlinks are not followed: CVE-2024-3727 was of the kind
+where a digest led to another file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from convert.destination import ImageDestination, LayoutDestination
+from convert.oci.layout import BLOBS
+from convert.oci.tarstream import SourceInput, TarReader
+from convert.staging import is_real_folder
+from formats.core.entry import Kind
+from formats.core.errors import (
+    CorruptError,
+    InputReadError,
+    UsageError,
+    VerificationError,
+    quoted,
+)
+from formats.core.limits import Limits
+from formats.core.origin import Origin
+from formats.core.source import ByteSource, FileSource, slice_source
+
+
+class Store(Protocol):
+    """Files by name."""
+
+    @property
+    def origin(self) -> Origin:
+        """Breadcrumb for messages."""
+        ...
+
+    def has(self, name: str) -> bool:
+        """Tell whether there is anything of this name."""
+        ...
+
+    def open(self, name: str) -> ByteSource:
+        """Return a file, open until the store is closed.
+
+        :raises VerificationError: if there is none of this name.
+        :raises CorruptError: if it is something else than a file.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of open files."""
+        ...
+
+
+class FolderStore:
+    """The files of a layout in a folder.
+
+    :raises InputReadError: if there is no such folder.
+    :raises CorruptError: if it cannot be a layout.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.origin = Origin((str(folder),))
+        self._folder = folder
+        self._opened: list[FileSource] = []
+        if not folder.is_dir():
+            raise InputReadError("there is no such folder", origin=self.origin)
+        for path in (BLOBS.parent, BLOBS):
+            if not is_real_folder(folder / path):
+                raise CorruptError(
+                    f"is no image layout: there is no folder {path}", origin=self.origin
+                )
+
+    def has(self, name: str) -> bool:
+        """See :class:`Store`."""
+        return (self._folder / name).is_symlink() or (self._folder / name).exists()
+
+    def open(self, name: str) -> ByteSource:
+        """See :class:`Store`."""
+        path, origin = self._folder / name, self.origin.child(name)
+        if not self.has(name):
+            raise VerificationError("is not there", origin=origin)
+        if path.is_symlink() or not path.is_file():
+            raise CorruptError("is not a file", origin=origin)
+        source = FileSource(path, origin, follow=False)
+        self._opened.append(source)
+        return source
+
+    def close(self) -> None:
+        """See :class:`Store`."""
+        for source in self._opened:
+            source.close()
+
+
+class ArchiveStore:
+    """The members of a tar file.
+
+    :raises CorruptError: if it is damaged, or has two members of one name.
+    """
+
+    def __init__(self, file: Path, limits: Limits) -> None:
+        self._source = FileSource(file, Origin((str(file),)))
+        self.origin = self._source.origin
+        self._members: dict[str, tuple[Kind, int, int]] = {}
+        try:
+            for member in TarReader(SourceInput(self._source), limits):
+                name = member.name.decode("utf-8", "surrogateescape").removeprefix("./")
+                if name in self._members:
+                    raise CorruptError(f"{quoted(name)} is there twice", origin=self.origin)
+                self._members[name] = (member.kind, member.content_offset, member.size)
+        except BaseException:
+            self.close()
+            raise
+
+    def has(self, name: str) -> bool:
+        """See :class:`Store`."""
+        return name in self._members
+
+    def open(self, name: str) -> ByteSource:
+        """See :class:`Store`."""
+        origin = self.origin.child(name)
+        if name not in self._members:
+            raise VerificationError("is not there", origin=origin)
+        kind, offset, size = self._members[name]
+        if kind is not Kind.FILE:
+            raise CorruptError("is not a file", origin=origin)
+        return slice_source(self._source, offset, size, origin)
+
+    def close(self) -> None:
+        """See :class:`Store`."""
+        self._source.close()
+
+
+def open_store(where: ImageDestination, limits: Limits) -> Store:
+    """Open what an image lies in.
+
+    :raises UsageError: for standard output.
+    :raises InputReadError: if it is not there.
+    :raises CorruptError: if it is damaged as a whole.
+    """
+    if isinstance(where, LayoutDestination):
+        return FolderStore(where.folder)
+    if where.file is None:
+        raise UsageError("an image is not read from a pipe", hint="name a file")
+    return ArchiveStore(where.file, limits)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
 from typing import NamedTuple
 
 from convert.options import Profile
@@ -231,10 +230,13 @@ class _Run:
 
     def findings(self) -> Iterator[Finding]:
         """Yield what was done, in the order of the tree, and what was asked for in vain."""
-        told = [tally for tally in self._tallies if tally.is_own or tally.paths]
-        for (folder, _), group in groupby(told, _folder_and_likeness):
-            alike = list(group)
-            if len(alike) > _FINDINGS_OF_A_FOLDER:
+        groups: dict[tuple[bytes, tuple[str, Action, str]], list[_Tally]] = {}
+        for tally in self._tallies:
+            if tally.is_own or tally.paths:
+                folder = tally.path.rpartition(b"/")[0]
+                groups.setdefault((folder, _likeness(tally.treatment)), []).append(tally)
+        for (folder, _), alike in groups.items():
+            if folder and len(alike) > _FINDINGS_OF_A_FOLDER:
                 yield _together(folder, alike)
             else:
                 yield from map(_finding, alike)
@@ -244,10 +246,6 @@ class _Run:
 
 def _likeness(treatment: _Treatment) -> tuple[str, Action, str]:
     return treatment.rule, _ACTIONS[treatment.verb], treatment.why
-
-
-def _folder_and_likeness(tally: _Tally) -> tuple[bytes, tuple[str, Action, str]]:
-    return tally.path.rpartition(b"/")[0], _likeness(tally.treatment)
 
 
 def _finding(tally: _Tally) -> Finding:

@@ -11,7 +11,10 @@ from tests.images.volumes import MIB, blank, opened, patch
 from tests.support.programs import need, run
 
 UUID = "b8a1f0c4-3f0b-4b8e-8f0a-7d2f9e6c5b22"
-LUKS = "cryptsetup luksFormat -q --type luks2 --pbkdf pbkdf2 --pbkdf-force-iterations 1000 {image} /etc/os-release"
+LUKS = (
+    "cryptsetup luksFormat -q --type luks2 --pbkdf pbkdf2 --pbkdf-force-iterations 1000"
+    " {image} /etc/os-release"
+)
 FREEBSD_UFS = "type=516E7CB6-6ECF-11D6-8FF8-00022D09712B"
 WINDOWS_DATA = "type=EBD0A0A2-B9E5-4433-87C0-68B6B72699C7"
 EFI = Part(Made("mkfs.vfat {image}"), "type=uefi")

@@ -34,6 +34,14 @@ def refuse(reason: str) -> None:
     pytest.skip(reason)
 
 
+def corpus(name: str) -> Path:
+    """Return an artifact of the corpus; skip the test where there is none."""
+    path = CORPUS / name
+    if not path.exists():
+        pytest.skip("the corpus is not here")
+    return path
+
+
 def run(
     *command: str | Path, cwd: Path | None = None, timeout: float = 120, check: bool = True
 ) -> subprocess.CompletedProcess[bytes]:

@@ -19,7 +19,7 @@ WAIT_SECONDS = 20
 
 
 def chance(seed: int) -> random.Random:
-    return random.Random(seed)  # noqa: S311 - repeatable, not secret
+    return random.Random(seed)
 
 
 def content(unit: int) -> bytes:

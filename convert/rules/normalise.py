@@ -267,7 +267,11 @@ def _together(folder: bytes, alike: Sequence[_Tally]) -> Finding:
 
 
 def _amount(paths: int, content_bytes: int) -> str:
-    return f"{paths:,} path{'s' if paths > 1 else ''} with {content_bytes:,} bytes"
+    return f"{_counted(paths, 'path')} with {_counted(content_bytes, 'byte')}"
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def _without_lines(content: bytes, starting: tuple[bytes, ...]) -> bytes:

@@ -96,7 +96,7 @@ def our_matches(patterns: Iterable[str]) -> list[set[bytes]]:
 
 def as_bash_has_it(pattern: str) -> str:
     """Return the pattern for bash, where ``**`` at the end also matches the folder in front."""
-    return f"{pattern}/*" if pattern.split("/")[-1] == "**" else pattern
+    return f"{pattern}/*" if pattern.rpartition("/")[2] == "**" else pattern
 
 
 @settings(

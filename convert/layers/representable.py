@@ -4,10 +4,9 @@
 rule                what
 ==================  ==============================================================================
 ``socket``          sockets: tar has no form for them, and a service makes its own
-``special-file``    device nodes and fifos, unless they are asked for
+``special-file``    device nodes and fifos: runtimes make their own ``/dev``
 ``whiteout-name``   names that begin with ``.wh.``, and what is below such folders: in a layer they
                     delete (OCI image-spec, layer.md, "Whiteouts")
-``whiteout-device`` character devices 0:0: overlay filesystems take them for whiteouts
 ``xattr``           xattrs that are bound to one machine, that engines act on, or that do not fit
 ``capability``      file capabilities in a form that only works in one user namespace
 ==================  ==============================================================================
@@ -35,7 +34,6 @@ from formats.core.tree import Tree
 _Xattr: TypeAlias = tuple[bytes, bytes]
 
 _WHITEOUT_PREFIX = b".wh."
-_OVERLAY_WHITEOUT = (0, 0)
 _SPECIAL = frozenset({Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE, Kind.FIFO})
 
 _CAPABILITY = b"security.capability"
@@ -66,14 +64,9 @@ class Fitted:
     findings: tuple[Finding, ...]
 
 
-def fit_layer(tree: Tree, *, keep_special_files: bool = False) -> Fitted:
-    """Return ``tree`` as far as an image layer can hold it.
-
-    :param keep_special_files: keep device nodes (never 0:0) and fifos.
-    """
-    return _Fit(
-        lambda entry: _layer_objection(entry, keep_special_files=keep_special_files), _layer_xattr
-    ).result(tree)
+def fit_layer(tree: Tree) -> Fitted:
+    """Return ``tree`` as far as an image layer should hold it."""
+    return _Fit(_layer_objection, _layer_xattr).result(tree)
 
 
 def fit_tar(tree: Tree) -> Fitted:
@@ -173,14 +166,11 @@ def _tar_objection(entry: Entry) -> _Objection | None:
     return None
 
 
-def _layer_objection(entry: Entry, *, keep_special_files: bool) -> _Objection | None:
+def _layer_objection(entry: Entry) -> _Objection | None:
     if _WHITEOUT_PREFIX in entry.path and _is_whiteout(entry.path):
         return _Objection("whiteout-name", "would delete files in layers below")
     if entry.kind in _SPECIAL:
-        if not keep_special_files:
-            return _Objection("special-file", f"is a {entry.kind.value}")
-        if entry.kind is Kind.CHARACTER_DEVICE and entry.device == _OVERLAY_WHITEOUT:
-            return _Objection("whiteout-device", "would delete files in layers below")
+        return _Objection("special-file", f"is a {entry.kind.value}")
     return _tar_objection(entry)
 
 

@@ -32,6 +32,9 @@ Progress: TypeAlias = Callable[[int], None]
 """Told the number of uncompressed bytes that came in since the last call; may raise to stop."""
 
 _QUEUE_BLOCKS = 3
+_PATIENCE_SECONDS = 1.0
+"""How long an interrupt can take. Python notices a signal before a wait and after it, but not one
+that comes just as the wait begins; so no wait of the caller's thread is longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,8 @@ def write_layer(
 
     The bytes written depend on the stream and ``compression`` only. ``file`` is written from
     another thread, from its present position, and neither flushed nor closed. When anything
-    fails, all threads have ended before the error is raised, and ``file`` holds a part.
+    fails, all threads have ended before the error is raised, and ``file`` holds a part; only at an
+    interrupt one may still be in a write that does not return.
 
     :param jobs: threads that compress.
     :param budget_bytes: how many bytes may come in.
@@ -185,6 +189,9 @@ class _Stage:
 
     A failure is kept and raised in the caller at its next :meth:`put` or :meth:`join`. From then
     on the thread throws blocks away, so that a caller that is waiting for room always gets it.
+
+    Leaving the context ends the thread and waits for it. After an interrupt the wait is short: a
+    write to a pipe that nobody reads from may never return.
     """
 
     def __init__(self, name: str, work: Callable[[bytes], None]) -> None:
@@ -207,11 +214,15 @@ class _Stage:
     ) -> None:
         self._is_cancelled = True
         self._queue.put(None)
-        self._thread.join()
+        if error is None or isinstance(error, Exception):
+            self._wait()
+        else:
+            self._thread.join(_PATIENCE_SECONDS)
 
     def put(self, block: bytes) -> None:
         """Hand over a block, waiting for room."""
-        self._room.acquire()
+        while not self._room.acquire(timeout=_PATIENCE_SECONDS):
+            pass
         if self._error is not None:
             raise self._error
         self._queue.put(block)
@@ -219,9 +230,13 @@ class _Stage:
     def join(self) -> None:
         """Wait until all blocks are done."""
         self._queue.put(None)
-        self._thread.join()
+        self._wait()
         if self._error is not None:
             raise self._error
+
+    def _wait(self) -> None:
+        while self._thread.is_alive():
+            self._thread.join(_PATIENCE_SECONDS)
 
     def _run(self) -> None:
         while (block := self._queue.get()) is not None:

@@ -72,13 +72,6 @@ def test_a_layer_has_no_whiteouts_sockets_and_special_files() -> None:
     ]
 
 
-def test_a_layer_with_special_files_still_has_no_whiteout_device() -> None:
-    fitted = fit_layer(ODD, keep_special_files=True)
-    kept = {path for path in names(fitted.tree) if path.startswith((b"dev/", b"run/"))}
-    assert kept == {b"dev/zero-block", b"dev/null", b"run/pipe"}
-    assert ("whiteout-device", b"dev/whiteout", "dropped") in told(fitted.findings)
-
-
 def test_a_tar_holds_all_but_sockets() -> None:
     fitted = fit_tar(ODD)
     assert set(names(ODD)) - set(names(fitted.tree)) == {b"run/socket"}

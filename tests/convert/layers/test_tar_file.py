@@ -176,6 +176,26 @@ def test_nothing_is_left_after_ctrl_c(form: str, tmp_path: Path) -> None:
     assert left_in(tmp_path) == []
 
 
+STUCK = """
+import sys
+from convert.layers.tar_file import write_tar
+from tests.support.memory_tree import memory_tree
+
+tree = memory_tree("f 644 0:0 a *9000000", chunk_bytes=1 << 16)
+write_tar(tree, None, stdout=sys.stdout.buffer)
+"""
+
+
+def test_ctrl_c_ends_a_write_to_a_pipe_that_nobody_reads_from() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", STUCK], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) != 0
+
+
 def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", ENDLESS, "dir", tmp_path / "out"],

@@ -15,9 +15,9 @@ import errno
 import fcntl
 import io
 import os
+import secrets
 import shutil
 import stat
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -44,19 +44,23 @@ class Staging:
 
     :param beside: the folder to make it in.
     :param output: path of the output, for messages.
-    :raises OutputError: if the folder cannot be made.
+    :ivar folder: the private folder, from the ``with`` on.
+    :raises OutputError: from the ``with``, if the folder cannot be made.
     """
 
     def __init__(self, beside: Path, output: Path) -> None:
         self.output = output
-        try:
-            _remove_abandoned(beside)
-            self.folder, self._owner = _make(beside)
-        except OSError as error:
-            raise output_error(error, output) from error
+        self.folder = beside
+        self._beside = beside
+        self._owner = -1
         self._written_bytes = 0
 
     def __enter__(self) -> Self:
+        try:
+            _remove_abandoned(self._beside)
+            self.folder, self._owner = _make(self._beside)
+        except OSError as error:
+            raise output_error(error, self.output) from error
         return self
 
     def __exit__(
@@ -174,17 +178,22 @@ def _make(beside: Path) -> tuple[Path, int]:
     on a file that is gone, and a new folder is made.
     """
     while True:
-        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=beside))
+        folder = beside / f"{PREFIX}{secrets.token_hex(6)}"
         try:
+            folder.mkdir(0o700)
             owner = os.open(folder / _OWNER_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except FileNotFoundError:
-            continue
-        # Some network filesystems have no locks. Then nothing is ever taken for abandoned.
-        with suppress(OSError):
-            fcntl.flock(owner, fcntl.LOCK_EX)
-        if os.fstat(owner).st_nlink:
-            return folder, owner
-        os.close(owner)
+            # Some network filesystems have no locks. Then nothing is ever taken for abandoned.
+            with suppress(OSError):
+                fcntl.flock(owner, fcntl.LOCK_EX)
+            if os.fstat(owner).st_nlink:
+                return folder, owner
+            os.close(owner)
+        except (FileExistsError, FileNotFoundError):
+            if not beside.is_dir():
+                raise
+        except BaseException:  # a signal must not leave it either; its name was known before it was
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
 
 
 def _remove_abandoned(beside: Path) -> None:

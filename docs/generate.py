@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import click
-from convert.rules.reference import rule_rows
 from pydantic import BaseModel
 
 from convert.cli.main import cli
 from convert.report import documents
+from convert.rules.reference import rule_rows
 from formats.core.reader import Category, Reader
 from formats.core.registry import default_registry
 
@@ -167,7 +167,7 @@ _PLAIN_TYPES: dict[object, str] = {
 
 def commands_page() -> str:
     """Return ``commands.md``: the help texts."""
-    group = click.Context(cli, info_name="convert")
+    group = click.Context(cli, info_name="convert", help_option_names=["-h", "--help"])
     parts = ["# Commands\n", _NOTE]
     for name in cli.list_commands(group):
         command = cli.get_command(group, name)

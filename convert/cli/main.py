@@ -91,12 +91,17 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Run the command line and exit with the code of docs/errors.md."""
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
     sys.exit(_run(sys.argv[1:]))
 
 
-def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
+class _Stopped(BaseException):
+    """Ctrl-C, or a request to end; for KeyboardInterrupt, click would print a line of its own."""
+
+
+def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise _Stopped
 
 
 def _run(arguments: list[str]) -> int:
@@ -111,7 +116,7 @@ def _run(arguments: list[str]) -> int:
         return _fail(UsageError(error.format_message().rstrip("."), hint=hint), arguments)
     except ConvertError as error:
         return _fail(error, arguments)
-    except (KeyboardInterrupt, click.Abort):
+    except (_Stopped, KeyboardInterrupt, click.Abort):
         return _fail(InterruptedByUserError("stopped; nothing half-written is left"), arguments)
     except BrokenPipeError:
         # The reader of our stdout went away (| head): not an error worth a line. Python would

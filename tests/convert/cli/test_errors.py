@@ -6,6 +6,7 @@ import pty
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -104,6 +105,7 @@ def test_a_terminal_gets_bytes_rate_and_stage(
     debian_disks: tuple[Path, ...], tmp_path: Path
 ) -> None:
     ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
     command = [
         sys.executable,
         "-m",

@@ -227,4 +227,4 @@ def test_an_image_for_standard_output_is_one_that_podman_loads(disks: Path, tmp_
             stderr=subprocess.DEVNULL,
         )
     with podman() as engine:
-        assert b":x" in engine("load", "-i", archive)
+        assert b"x:latest" in engine("load", "-i", archive)

@@ -75,7 +75,7 @@ def decide_entrypoint(facts: Facts, index: TreeIndex) -> EntrypointDecision:
         if isinstance(form, NeedsInit):
             stuck.append(form)
     if len(forms) == 1 and not stuck:
-        decision = _one_service(forms[0], facts)
+        decision = _one_service(forms[0])
     elif forms or stuck:
         losers += [Loser(form.service.name, "it is one of several services") for form in forms]
         decision = _several_services(forms, stuck, facts, index)
@@ -98,11 +98,9 @@ def _several_services(
     return _init_system(facts.init, forms, why)
 
 
-def _one_service(form: Form, facts: Facts) -> EntrypointDecision:
+def _one_service(form: Form) -> EntrypointDecision:
     service = form.service
     environment = {"PATH": PATH} | dict(form.environment)
-    folders = {folder.path: folder for folder in facts.runtime_folders}
-    folders |= {folder.path: folder for folder in form.runtime_folders}
     return EntrypointDecision(
         entrypoint=form.argv[:1],
         cmd=form.argv[1:],
@@ -112,7 +110,7 @@ def _one_service(form: Form, facts: Facts) -> EntrypointDecision:
         ports=tuple(port for port in form.ports if not port.is_local),
         stop_signal=form.stop_signal,
         service=service.name,
-        runtime_folders=tuple(folders[path] for path in sorted(folders)),
+        runtime_folders=form.runtime_folders,
         evidence=(
             f"{service.name} is the only workload that starts: {service.enabled_by}",
             *form.evidence,

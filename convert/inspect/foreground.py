@@ -89,7 +89,7 @@ def foreground_form(
         environment=_environment(service, program, guest),
         ports=ports_of(service, program, facts.sockets, argv, lines),
         stop_signal=_signal(service.kill_signal) or (program.stop_signal if program else None),
-        runtime_folders=(*service.runtime_folders, *_folders(service, program, accounts)),
+        runtime_folders=_folders(service, program, facts, accounts),
         evidence=tuple(_evidence(service, program)),
     )
 
@@ -186,13 +186,22 @@ def _environment(
 
 
 def _folders(
-    service: Service, program: Program | None, accounts: Accounts
-) -> Iterator[RuntimeFolder]:
+    service: Service, program: Program | None, facts: Facts, accounts: Accounts
+) -> tuple[RuntimeFolder, ...]:
+    """Return the folders it needs, by path; what is made last before it starts has the last word.
+
+    That is: its own script's, as the table has them; those of tmpfiles.d; those of its unit.
+    """
     evidence = replace(service.evidence, rule="program-table")
+    found: dict[bytes, RuntimeFolder] = {}
     for folder in program.folders if program is not None else ():
         owner = accounts.user(folder.owner)
         if owner is not None:
-            yield RuntimeFolder(folder.path, folder.mode, owner.uid, owner.gid, evidence)
+            found[folder.path] = RuntimeFolder(
+                folder.path, folder.mode, owner.uid, owner.gid, evidence
+            )
+    found |= {folder.path: folder for folder in (*facts.runtime_folders, *service.runtime_folders)}
+    return tuple(found[path] for path in sorted(found))
 
 
 def _evidence(service: Service, program: Program | None) -> Iterator[str]:

@@ -40,7 +40,7 @@ def ports_of(
         stated = list(_of_lines(lines, program))
         found += stated[-1:] if program.last_port_counts else stated
     if not found:
-        found += _guessed(service, program)
+        found += _guessed(service, program, lines)
     by_number: dict[tuple[int, str], Port] = {}
     for port in sorted(found, key=lambda port: port.is_local):
         if 0 < port.number <= _PORT_MAX:
@@ -99,12 +99,14 @@ def _matches(
                 yield line, match
 
 
-def _guessed(service: Service, program: Program | None) -> Iterator[Port]:
+def _guessed(service: Service, program: Program | None, lines: list[ConfigLine]) -> Iterator[Port]:
     stated = dict(service.environment).get("PORT", "")
     if re.fullmatch(r"[0-9]{1,5}", stated):
         evidence = replace(service.evidence, rule="variable-PORT")
         yield Port(int(stated), "tcp", evidence, confidence="low")
     elif program is not None and program.default_port is not None:
-        evidence = replace(service.evidence, rule=f"default-port-of-{program.name}")
+        bound = _bound(lines, program)
+        evidence = bound or replace(service.evidence, rule=f"default-port-of-{program.name}")
+        is_local = bound is not None
         for protocol in program.protocols:
-            yield Port(program.default_port, protocol, evidence, confidence="low")
+            yield Port(program.default_port, protocol, evidence, "low", is_local)

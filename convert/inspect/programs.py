@@ -12,6 +12,10 @@ from typing import TypedDict
 
 from convert.inspect.facts import Service
 
+_SHELLS = frozenset({"sh", "bash", "dash"})
+_EXEC = re.compile(r"\bexec (/\S+)")
+"""How a unit's line of shell ends when something has to be found out before."""
+
 
 @dataclass(frozen=True, slots=True)
 class ProgramFolder:
@@ -167,18 +171,26 @@ def _path(text: str | None) -> bytes | None:
 
 def is_umbrella(service: Service) -> bool:
     """Tell whether a service's own command does nothing: ``/bin/true``, or none that is known."""
-    if not service.start:
-        return True
-    return service.start[0].argv[0].rpartition("/")[2] in {"true", ":"}
+    return not service.start or _executable(service) in {"true", ":"}
 
 
 def program_of(service: Service) -> Program | None:
     """Return the row that a service is about: by its command, or else by its name."""
     if not is_umbrella(service):
-        executable = service.start[0].argv[0].rpartition("/")[2]
+        executable = _executable(service)
         for program in programs():
             if any(fnmatchcase(executable, pattern) for pattern in program.executables):
                 return program
         if service.manager == "systemd":
             return None
     return next((row for row in programs() if service.name in row.services), None)
+
+
+def _executable(service: Service) -> str:
+    """Return the name of the program that a service's command ends up in."""
+    argv = service.start[0].argv
+    path = argv[0]
+    if path.rpartition("/")[2] in _SHELLS and len(argv) > 2 and argv[1] == "-c":
+        replaced_by = _EXEC.findall(argv[2])
+        path = replaced_by[-1] if replaced_by else path
+    return path.rpartition("/")[2]

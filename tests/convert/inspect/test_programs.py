@@ -95,6 +95,13 @@ CASES = [
     ),
     (
         "mariadb",
+        service("/bin/sh -c 'set -f; VAR=`x`; exec /usr/sbin/mariadbd $OPTS $VAR'", "Type=notify"),
+        {"etc/my.cnf": "[mysqld]\nport = 3308\n"},
+        ["/usr/sbin/mariadbd"],
+        ["3308/tcp"],
+    ),
+    (
+        "mariadb",
         service("/usr/sbin/mariadbd", "User=mysql", "Type=notify"),
         {"etc/mysql/my.cnf": "[mysqld]\nport = 3306\nbind-address = 127.0.0.1\n"},
         ["/usr/sbin/mariadbd"],
@@ -209,6 +216,19 @@ def test_a_program_gets_what_its_own_script_would_set_up() -> None:
     assert dict(found.env)["APACHE_STARTED"] == "1"
     assert b"run/apache2" in {folder.path for folder in found.runtime_folders}
     assert found.stop_signal == "SIGWINCH"
+
+
+def test_a_folder_that_tmpfiles_d_makes_goes_before_the_table_and_the_unit_before_both() -> None:
+    _, unit, files, *_ = CASES[2]
+    tmpfiles = {"usr/lib/tmpfiles.d/a.conf": "d /run/apache2 0750 web webs\n"}
+    found = decide({"apache2.service": unit}, {**files, **tmpfiles}, SYSTEM + BINARIES)
+    folders = {folder.path: (folder.mode, folder.uid) for folder in found.runtime_folders}
+    assert folders[b"run/apache2"] == (0o750, 33)
+
+    unit += "RuntimeDirectory=apache2\nRuntimeDirectoryMode=0700\n"
+    found = decide({"apache2.service": unit}, {**files, **tmpfiles}, SYSTEM + BINARIES)
+    folders = {folder.path: (folder.mode, folder.uid) for folder in found.runtime_folders}
+    assert folders[b"run/apache2"] == (0o700, 0)
 
 
 def test_clusters_of_postgresql_start_by_their_generator() -> None:

@@ -1,0 +1,84 @@
+"""The main job: a real server's disk in any form, one command, a container that serves."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import closing
+from dataclasses import replace
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+
+from tests.images.recipes.debian_server import PAGE, ROOT_OFFSET, root_bytes
+from tests.support.command import succeed
+from tests.support.containers import podman
+from tests.support.listing import Row, difference, kernel_listing, loop_mounted
+from tests.support.programs import need, run
+
+
+@pytest.fixture(scope="module")
+def converted(
+    debian_disks: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, list[dict[str, str]]]:
+    """The layout, and the image documents of all three forms."""
+    layout = tmp_path_factory.mktemp("converted") / "out"
+    images = [
+        json.loads(succeed("run", "--json", disk, f"oci:{layout}:{disk.suffix[1:]}"))["image"]
+        for disk in debian_disks
+    ]
+    return layout, images
+
+
+def test_raw_qcow2_and_vmdk_give_the_same_image(
+    converted: tuple[Path, list[dict[str, str]]],
+) -> None:
+    _, images = converted
+    assert len(images) == 3
+    assert len({image["digest"] for image in images}) == 1
+
+
+def front_page(seconds: float = 30) -> str:
+    """Return what the web server on this machine shows, as soon as it answers."""
+    deadline = time.monotonic() + seconds
+    while True:
+        with closing(HTTPConnection("127.0.0.1", 80, timeout=5)) as connection:
+            try:
+                connection.request("GET", "/")
+                return connection.getresponse().read().decode()
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+        time.sleep(0.2)
+
+
+def test_podman_runs_it_and_nginx_serves_its_page(
+    converted: tuple[Path, list[dict[str, str]]],
+) -> None:
+    layout, _ = converted
+    with podman() as engine:
+        engine.start(f"oci:{layout}:vmdk", "server")
+        assert PAGE in front_page()
+        processes = engine("top", "server", "args").decode()
+    assert "nginx: master process /usr/sbin/nginx" in processes
+    assert "systemd" not in processes
+
+
+def whole_seconds(listing: dict[bytes, Row]) -> dict[bytes, Row]:
+    return {path: replace(row, mtime_ns=row.mtime_ns // 10**9) for path, row in listing.items()}
+
+
+def test_the_untouched_tree_is_the_kernels(debian_disks: tuple[Path, ...], tmp_path: Path) -> None:
+    """Compared after GNU tar unpacked it again, so that the archive is what is compared."""
+    need("tar")
+    raw, _, vmdk = debian_disks
+    archive, unpacked = tmp_path / "tree.tar", tmp_path / "tree"
+    succeed("export", "-q", "--raw", vmdk, f"tar:{archive}")
+    unpacked.mkdir()
+    flags = ("--xattrs", "--xattrs-include=*", "--same-owner", "--same-permissions")
+    run("tar", "-C", unpacked, *flags, "-xf", archive)
+    size = root_bytes(raw)
+    with loop_mounted(raw, "ext4", offset=ROOT_OFFSET, size=size, options="noload") as mounted:
+        theirs = whole_seconds(kernel_listing(mounted))
+    assert difference(theirs, whole_seconds(kernel_listing(unpacked))) == []

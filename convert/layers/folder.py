@@ -190,7 +190,7 @@ class _Writer:
             (self._staging.folder / os.fsdecode(_TREE)).rename(folder)
         except OSError as error:
             raise self._staging.failure(error) from error
-        for path, mode in reversed(self._late_modes):
+        for path, mode in self._late_modes:  # what is inside comes first
             try:
                 with self._opened(path) as handle:
                     os.fchmod(handle, mode)

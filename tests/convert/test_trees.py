@@ -135,6 +135,14 @@ def test_an_added_path_comes_at_its_place_or_over_what_is_there(
     check_order(filtered)
 
 
+def test_a_folder_comes_back_for_what_is_in_it_and_not_for_its_neighbour() -> None:
+    tree = memory_tree(
+        "d 755 0:0 a\nd 755 0:0 a/x\nf 644 0:0 b/c/kept\nd 755 0:0 b/empty\nd 755 0:0 d"
+    )
+    filtered = FilteredTree(tree, lambda entry: entry if entry.name in {b"", b"kept"} else None)
+    assert paths_of(filtered) == [b"", b"b", b"b/c", b"b/c/kept"]
+
+
 def test_what_is_kept_is_the_very_object_underneath() -> None:
     tree = memory_tree("f 644 0:0 a/b x\nf 644 0:0 c")
     assert all(
@@ -237,12 +245,11 @@ def test_an_added_path_without_its_folder_is_refused() -> None:
 def test_a_mounted_tree_takes_the_place_of_everything_below_its_mount_point(
     root: MemoryTree, first: MemoryTree, second: MemoryTree, names: list[bytes]
 ) -> None:
-    outer = names[0]
-    inner = b"/".join(names)
-    mounts = {outer: first, inner: second}
+    outer, inner, other = names[0], b"/".join(names), names[-1]
+    mounts = {inner: second, outer: first, other: second}
     expected = tree_listing(root)
     try:
-        for path in (outer, inner):
+        for path in walk_order(mounts):
             mount(expected, path, tree_listing(mounts[path]))
     except NotADirectoryError:
         with pytest.raises(UnsupportedError, match="nothing can be mounted there"):

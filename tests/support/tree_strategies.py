@@ -15,6 +15,7 @@ NAMES = (b"a", b"b", b"a-", b"a.b", b"ab", b"\xff", b"\xc3\xa4", b".wh.a", b" ")
 """``a-`` and ``a.b`` sort before ``a/…`` as strings, and after it in a tree."""
 
 _LEAVES = (Kind.FILE, Kind.FILE, Kind.SYMLINK, Kind.CHARACTER_DEVICE, Kind.FIFO, Kind.SOCKET)
+_KINDS = (*(Kind.FOLDER,) * 4, *(Kind.HARDLINK,) * 2, *_LEAVES)
 
 
 @st.composite
@@ -26,7 +27,7 @@ def trees(draw: st.DrawFn, most: int = 12) -> MemoryTree:
         path = join(draw(st.sampled_from(folders)), draw(st.sampled_from(NAMES)))
         if path in kinds:
             continue
-        kinds[path] = draw(st.sampled_from((Kind.FOLDER, Kind.HARDLINK, *_LEAVES)))
+        kinds[path] = draw(st.sampled_from(_KINDS))
         if kinds[path] is Kind.FOLDER:
             folders.append(path)
     return _tree(draw, kinds)

@@ -144,6 +144,13 @@ def test_a_user_can_link_to_a_file_in_a_folder_that_nobody_may_enter(tmp_path: P
     assert stat.S_IMODE((tmp_path / "out/a").stat().st_mode) == 0
 
 
+def test_a_user_gets_folders_that_nobody_may_enter_inside_of_one_another(tmp_path: Path) -> None:
+    with as_nobody(tmp_path):
+        write_folder(memory_tree("d 0 0:0 a\nd 0 0:0 a/b\nd 0 0:0 a/b/c"), tmp_path / "out")
+    for path in ("a", "a/b", "a/b/c"):
+        assert stat.S_IMODE((tmp_path / "out" / path).stat().st_mode) == 0
+
+
 def test_a_root_folder_that_its_owner_cannot_write_to_appears_as_well(tmp_path: Path) -> None:
     tree = MemoryTree([Entry(b"", Kind.FOLDER, 0o500), Entry(b"a", Kind.FILE, 0o400)])
     with as_nobody(tmp_path):

@@ -25,6 +25,7 @@ SUPERSEDES_ALL = "*"
 BUILTIN_READERS: tuple[str, ...] = (
     "formats.bundles.compressed:READERS",
     "formats.disks.qcow2.reader:READER",
+    "formats.disks.split:READER",
     "formats.disks.vmdk.reader:READER",
     "formats.filesystems.ext.reader:READER",
     "formats.recognised:READERS",

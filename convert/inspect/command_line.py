@@ -133,12 +133,16 @@ class CommandLine:
             return self.words
         result = [self.words[0]]
         length = 0
+        splits: dict[str, list[str]] = {}
         for word in self.words[1:]:
             match = _WHOLE_VARIABLE.fullmatch(word)
-            if match:
-                added = split_words(environment.get(match[1], ""))
-            else:
+            if match is None:
                 added = [_expand(word, environment)]
+            else:
+                name = match[1]
+                if name not in splits:
+                    splits[name] = split_words(environment.get(name, ""))
+                added = splits[name]
             result += added
             length += sum(len(item) + 1 for item in added)
             if length > ARGUMENTS_MAX:

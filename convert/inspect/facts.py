@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from formats.core.finding import Finding
 from formats.core.origin import printable
@@ -38,8 +38,6 @@ class OperatingSystem:
     pretty_name: str
     evidence: Evidence
     version_id: str | None = None
-    version_codename: str | None = None
-    id_like: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +70,10 @@ class Init:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command line, split into words, nothing left to expand.
-
-    :ivar ignores_failure: the unit goes on if it fails (``-`` in systemd).
-    """
+    """One command line, split into words, nothing left to expand."""
 
     argv: tuple[str, ...]
     evidence: Evidence
-    ignores_failure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,9 +166,4 @@ class Facts:
     timers: tuple[str, ...] = ()
     default_target: str | None = None
     runtime_folders: tuple[RuntimeFolder, ...] = ()
-    findings: tuple[Finding, ...] = field(default=())
-
-    @property
-    def workloads(self) -> tuple[Service, ...]:
-        """The services that are not plumbing of the operating system."""
-        return tuple(service for service in self.services if service.not_workload is None)
+    findings: tuple[Finding, ...] = ()

@@ -73,8 +73,6 @@ def _os_release(guest: Guest) -> OperatingSystem | None:
             pretty_name=values.get("PRETTY_NAME") or name,
             evidence=Evidence(path, found["ID"].line if "ID" in found else None, "os-release"),
             version_id=values.get("VERSION_ID") or None,
-            version_codename=values.get("VERSION_CODENAME") or None,
-            id_like=tuple(values.get("ID_LIKE", "").split()),
         )
     return None
 
@@ -93,7 +91,6 @@ def _lsb_release(guest: Guest) -> OperatingSystem | None:
         pretty_name=values.get("DISTRIB_DESCRIPTION") or distributor,
         evidence=Evidence(path, found["DISTRIB_ID"].line, "lsb-release"),
         version_id=version,
-        version_codename=values.get("DISTRIB_CODENAME") or None,
     )
 
 

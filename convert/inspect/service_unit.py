@@ -26,7 +26,7 @@ _FOLDERS: tuple[tuple[str, str, str], ...] = (
     ("LogsDirectory", "var/log", "LOGS_DIRECTORY"),
     ("ConfigurationDirectory", "etc", "CONFIGURATION_DIRECTORY"),
 )
-_FOLDERS_OF_ROOT = frozenset({"ConfigurationDirectory"})
+_ALWAYS_OF_ROOT = "ConfigurationDirectory"
 
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 
@@ -139,7 +139,7 @@ class _Reader:
                 argv = line.argv(environment)
                 if argv:
                     command = (self._program(line), *argv[1:])
-                    yield Command(command, evidence, "-" in line.prefixes)
+                    yield Command(command, evidence)
 
     def _program(self, line: CommandLine) -> str:
         program = line.words[0]
@@ -168,7 +168,7 @@ class _Reader:
                     name = word.partition(":")[0].strip("/")  # NAME:LINK makes a link as well
                     if any(part in {"", ".", ".."} for part in name.split("/")):
                         continue
-                    ids = (0, 0) if key in _FOLDERS_OF_ROOT else owner
+                    ids = (0, 0) if key == _ALWAYS_OF_ROOT else owner
                     path = encoded(f"{parent}/{name}")
                     yield variable, RuntimeFolder(path, mode, *ids, evidence)
 

@@ -120,6 +120,8 @@ def parse_image(text: str) -> ImageDestination:
 
 def _spelled(transport: str, path: Path | None, reference: str | None) -> str:
     shown = STANDARD_OUTPUT if path is None else str(path)
+    if path is not None and shown == STANDARD_OUTPUT:
+        shown = f"./{shown}"  # a Path has forgotten how it was spelled
     return f"{transport}:{shown}" + (f":{reference}" if reference else "")
 
 

@@ -69,7 +69,7 @@ class Staging:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
+        _remove(self.folder)
         os.close(self._owner)
 
     def new_file(self, path: Path) -> OutputFile:
@@ -216,9 +216,20 @@ def _remove_if_abandoned(folder: Path) -> None:
         return
     try:
         fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
     finally:
         os.close(owner)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a staging folder, the owner's file last: whoever is killed here stays recognisable."""
+    with suppress(OSError):
+        for path in folder.iterdir():
+            if is_real_folder(path):
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name != _OWNER_FILE:
+                path.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def is_real_folder(path: Path) -> bool:

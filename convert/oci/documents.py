@@ -92,7 +92,7 @@ def _no_constant(name: str) -> Never:
 
 def _check_depth(value: JsonValue, what: str, origin: Origin) -> None:
     level: list[JsonValue] = [value]
-    for _ in range(DOCUMENT_DEPTH):
+    for _ in range(DOCUMENT_DEPTH + 1):
         deeper: list[JsonValue] = []
         for item in level:
             if isinstance(item, Mapping):

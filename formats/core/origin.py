@@ -13,9 +13,7 @@ def printable(name: bytes | str) -> str:
     Bytes that are not UTF-8 and characters that are not printable come out as ``\xNN`` or
     ``\uNNNN``; a backslash is doubled so that the result is unambiguous.
     """
-    if isinstance(name, str):
-        name = name.encode("utf-8", "surrogateescape")
-    text = name.decode("utf-8", "surrogateescape")
+    text = name if isinstance(name, str) else name.decode("utf-8", "surrogateescape")
     if text.isprintable() and "\\" not in text:
         return text
     return "".join(_escape(character) for character in text)

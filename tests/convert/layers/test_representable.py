@@ -22,7 +22,14 @@ from tests.support.tree_strategies import trees
 
 ACL = b"\x02\x00\x00\x00\x01\x00\x06\x00\xff\xff\xff\xff"
 CAP_NET_RAW = 1 << 13
-CAPABILITY_2 = struct.pack("<IIIII", 0x02000001, CAP_NET_RAW, 0, 0, 0)
+CAP_SYS_CHROOT = 1 << 18
+CAP_BPF = 1 << 39 - 32
+CAPABILITY_1 = struct.pack("<III", 0x01000001, CAP_NET_RAW, CAP_SYS_CHROOT)
+CAPABILITY_1_AS_2 = struct.pack("<IIIII", 0x02000001, CAP_NET_RAW, CAP_SYS_CHROOT, 0, 0)
+_WORDS = (CAP_NET_RAW, CAP_SYS_CHROOT, CAP_BPF, 1)
+CAPABILITY_2 = struct.pack("<IIIII", 0x02000001, *_WORDS)
+CAPABILITY_3 = struct.pack("<IIIIII", 0x03000001, *_WORDS, 100_000)
+"""Flags and version, then permitted and inheritable, low and high (linux/capability.h)."""
 
 
 def told(findings: tuple[Finding, ...]) -> list[tuple[str, bytes, str]]:
@@ -152,15 +159,14 @@ def test_links_go_with_their_target(fit: Callable[[Tree], Fitted]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "version"),
-    [
-        (struct.pack("<III", 0x01000001, CAP_NET_RAW, 0), 1),
-        (struct.pack("<IIIIII", 0x03000001, CAP_NET_RAW, 0, 0, 0, 100_000), 3),
-    ],
+    ("value", "version", "rewritten"),
+    [(CAPABILITY_1, 1, CAPABILITY_1_AS_2), (CAPABILITY_3, 3, CAPABILITY_2)],
 )
-def test_capabilities_of_another_version_are_rewritten(value: bytes, version: int) -> None:
+def test_capabilities_of_another_version_are_rewritten(
+    value: bytes, version: int, rewritten: bytes
+) -> None:
     fitted = fit_layer(with_xattrs((b"security.capability", value)))
-    assert xattrs_of(fitted.tree) == {b"security.capability": CAPABILITY_2}
+    assert xattrs_of(fitted.tree) == {b"security.capability": rewritten}
     assert told(fitted.findings) == [("capability", b"a", "changed")]
     assert f"from version {version} to version 2" in fitted.findings[0].evidence
 
@@ -184,11 +190,11 @@ def test_the_kernel_takes_rewritten_capabilities_for_what_they_were(tmp_path: Pa
     theirs, ours = tmp_path / "theirs", tmp_path / "ours"
     theirs.touch()
     ours.touch()
-    run("setcap", "-n", "100000", "cap_net_raw,cap_setfcap+ep", theirs)
+    run("setcap", "-n", "100000", "cap_net_raw,cap_bpf+ep", theirs)
     # The kernel shows version 3 as it is, with the root's id at its end, to the initial namespace.
     value = os.getxattr(theirs, "security.capability")
     assert len(value) == 24
     fitted = fit_layer(with_xattrs((b"security.capability", value)))
     os.setxattr(ours, "security.capability", xattrs_of(fitted.tree)[b"security.capability"])
     shown = run("getcap", "-n", ours).stdout.decode().split()
-    assert shown[1:] == ["cap_net_raw,cap_setfcap=ep"]
+    assert shown[1:] == ["cap_net_raw,cap_bpf=ep"]

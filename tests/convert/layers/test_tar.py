@@ -139,6 +139,15 @@ def test_a_pax_header_comes_only_where_it_has_to() -> None:
     assert len(encoded(beyond)) == 512 * (2 + 2 + 1 + 2)
 
 
+def test_a_pax_record_of_any_length_says_how_long_it_is() -> None:
+    values = {f"user.{size:04}": size for size in (*range(60, 110), *range(960, 1010))}
+    xattrs = tuple((name.encode(), b"v" * size) for name, size in values.items())
+    tree = MemoryTree([Entry(b"a", Kind.FILE, 0o644, xattrs=xattrs)])
+    with tarfile.open(fileobj=io.BytesIO(encoded(tree))) as tar:
+        headers = tar.getmember("a").pax_headers
+    assert headers == {f"SCHILY.xattr.{name}": "v" * size for name, size in values.items()}
+
+
 def test_times_are_rounded_down_and_limited() -> None:
     times = {b"a": -1_500_000_000, b"b": 5_999_999_999, b"c": 9_000_000_000}
     tree = MemoryTree([Entry(name, Kind.FIFO, 0, mtime_ns=time) for name, time in times.items()])

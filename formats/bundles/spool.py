@@ -10,11 +10,11 @@ from pathlib import Path
 from formats.core.errors import LimitError, OutputError
 from formats.core.limits import KIB, Limits
 from formats.core.origin import Origin
-from formats.core.source import ZERO_CHUNK_BYTES, ZEROS, BytesLike, FileSource
+from formats.core.source import FileSource
 
 _HOLE_BYTES = 64 * KIB
 """Zeros of this size, at a multiple of it, become a hole."""
-assert _HOLE_BYTES <= ZERO_CHUNK_BYTES  # noqa: S101 - ZEROS is compared with
+_ZEROS = bytes(_HOLE_BYTES)  # bytes are compared at once, memory views one item after the other
 
 
 class Spool:
@@ -37,35 +37,37 @@ class Spool:
         except OSError as error:
             raise self._failed(error) from error
 
-    def add(self, block: BytesLike) -> None:
-        """Append bytes.
+    def add(self, block: bytes) -> None:
+        """Append bytes; zeros are left out.
 
         :raises LimitError: if they are more than ``limits`` allow.
         :raises OutputError: if there is no room for them.
         """
+        limit = self._limits.disk_virtual_bytes
+        if self.size + len(block) > limit:
+            raise self._too_large("bytes", limit, "disk_virtual_bytes")
         view = memoryview(block)
-        start = 0
-        while start < len(view):
+        written = start = 0
+        while start < len(block):
             # pieces end at multiples of the hole's size, whatever the blocks are
-            length = min(len(view) - start, _HOLE_BYTES - self.size % _HOLE_BYTES)
-            self._add_piece(view[start : start + length])
-            start += length
+            stop = min(len(block), start + _HOLE_BYTES - (self.size + start) % _HOLE_BYTES)
+            if block.startswith(_ZEROS[: stop - start], start):
+                self._write(view[written:start], self.size + written)
+                written = stop
+            start = stop
+        self._write(view[written:], self.size + written)
+        self.size += len(block)
 
-    def _add_piece(self, piece: memoryview) -> None:
-        length = len(piece)
-        if self.size + length > self._limits.disk_virtual_bytes:
-            raise self._too_large("bytes", self._limits.disk_virtual_bytes, "disk_virtual_bytes")
-        if piece != ZEROS[:length]:
-            if self.stored_bytes + length > self._limits.spool_bytes:
-                raise self._too_large("bytes of data", self._limits.spool_bytes, "spool_bytes")
-            try:
-                written = 0
-                while written < length:
-                    written += os.pwrite(self._fd, piece[written:], self.size + written)
-            except OSError as error:
-                raise self._failed(error) from error
-            self.stored_bytes += length
-        self.size += length
+    def _write(self, data: memoryview, offset: int) -> None:
+        if self.stored_bytes + len(data) > self._limits.spool_bytes:
+            raise self._too_large("bytes of data", self._limits.spool_bytes, "spool_bytes")
+        try:
+            written = 0
+            while written < len(data):
+                written += os.pwrite(self._fd, data[written:], offset + written)
+        except OSError as error:
+            raise self._failed(error) from error
+        self.stored_bytes += len(data)
 
     def finish(self) -> FileSource:
         """Return all that went in as a source, which the caller closes; nothing goes in any more.

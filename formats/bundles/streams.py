@@ -20,7 +20,7 @@ import zstandard
 
 from formats.bundles.zstd_frames import frames_end
 from formats.core.errors import CorruptError, LimitError
-from formats.core.limits import MIB, Limits
+from formats.core.limits import KIB, MIB, Limits
 from formats.core.source import BytesLike, ByteSource
 
 try:
@@ -33,7 +33,7 @@ else:
     _inflate_error = cast("type[Exception]", isal_zlib.error)  # its stub says: an instance
 
 BLOCK_BYTES = MIB
-_INPUT_BYTES = MIB
+_INPUT_BYTES = 128 * KIB  # what a decoder leaves of it is copied for every block
 _GZIP_WINDOW_BITS = 16 + zlib.MAX_WBITS
 
 
@@ -73,13 +73,22 @@ class Compressed:
         self.position += len(self._pending) - len(rest)
         self._pending = rest
 
-    def has_member(self, magic: bytes) -> bool:
-        """Tell whether one more member follows; count what is there instead."""
-        head = bytes(self.source.read_at(self.position, len(magic)))
-        if head == magic:
+    def has_member(self, magic: bytes, *, is_padded: bool = False) -> bool:
+        """Tell whether one more member follows; count what is there instead.
+
+        :param is_padded: zeros in front of it are no part of it.
+        """
+        start = _padding_end(self.source, self.position) if is_padded else self.position
+        if bytes(self.source.read_at(start, len(magic))) == magic:
+            self.position = start
             return True
-        self.trailing_bytes = _without_padding(self.source, self.position)
+        self.end(self.position)
         return False
+
+    def end(self, offset: int) -> None:
+        """Say that the last member ends there."""
+        is_padding = _padding_end(self.source, offset) == self.source.size
+        self.trailing_bytes = 0 if is_padding else self.source.size - offset
 
     def damaged(self, problem: str) -> CorruptError:
         """Return the error that says where."""
@@ -95,10 +104,10 @@ class Compressed:
         )
 
 
-Decoder: TypeAlias = Callable[[Compressed, Limits], Iterator[BytesLike]]
+Decoder: TypeAlias = Callable[[Compressed, Limits], Iterator[bytes]]
 
 
-def gunzip(file: Compressed, limits: Limits) -> Iterator[BytesLike]:
+def gunzip(file: Compressed, limits: Limits) -> Iterator[bytes]:
     """Decode gzip members; their checksums are verified."""
     del limits  # the window of deflate is 32 KiB
     while True:
@@ -130,13 +139,13 @@ class _Bounded(Protocol):
     def decompress(self, data: BytesLike, max_length: int = -1) -> bytes: ...
 
 
-def bunzip2(file: Compressed, limits: Limits) -> Iterator[BytesLike]:
+def bunzip2(file: Compressed, limits: Limits) -> Iterator[bytes]:
     """Decode bzip2 streams; their checksums are verified."""
     del limits  # a block of bzip2 has 900 kB
     return _members(file, "bzip2", b"BZh", bz2.BZ2Decompressor)
 
 
-def unxz(file: Compressed, limits: Limits) -> Iterator[BytesLike]:
+def unxz(file: Compressed, limits: Limits) -> Iterator[bytes]:
     """Decode xz streams; their checksums are verified.
 
     :raises LimitError: if the dictionary is larger than ``limits.window_bytes``.
@@ -146,12 +155,18 @@ def unxz(file: Compressed, limits: Limits) -> Iterator[BytesLike]:
         "xz",
         b"\xfd7zXZ\x00",
         lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=limits.window_bytes),
+        is_padded=True,  # 2.2 Stream Padding: between streams, too
     )
 
 
 def _members(
-    file: Compressed, name: str, magic: bytes, new_decoder: Callable[[], _Bounded]
-) -> Iterator[BytesLike]:
+    file: Compressed,
+    name: str,
+    magic: bytes,
+    new_decoder: Callable[[], _Bounded],
+    *,
+    is_padded: bool = False,
+) -> Iterator[bytes]:
     while True:
         member = new_decoder()
         while not member.eof:
@@ -171,17 +186,17 @@ def _members(
             if block:
                 yield block
         file.position -= len(member.unused_data)
-        if not file.has_member(magic):
+        if not file.has_member(magic, is_padded=is_padded):
             return
 
 
-def unzstd(file: Compressed, limits: Limits) -> Iterator[BytesLike]:
+def unzstd(file: Compressed, limits: Limits) -> Iterator[bytes]:
     """Decode zstd frames; their checksums, where they have them, are verified.
 
     :raises LimitError: if the window is larger than ``limits.window_bytes``.
     """
     end = frames_end(file.source)
-    file.trailing_bytes = _without_padding(file.source, end)
+    file.end(end)
     decoder = zstandard.ZstdDecompressor(max_window_size=limits.window_bytes)
     frames = cast("IO[bytes]", _Frames(file, end))  # only its read() is called
     reader = decoder.stream_reader(frames, _INPUT_BYTES, read_across_frames=True)
@@ -218,9 +233,11 @@ def _too_much_memory(file: Compressed) -> LimitError:
     )
 
 
-def _without_padding(source: ByteSource, offset: int) -> int:
-    """Return how many bytes follow ``offset``, 0 if all are zeros."""
+def _padding_end(source: ByteSource, offset: int) -> int:
+    """Return where the first byte that is no zero lies, from ``offset`` on; or the end."""
     for position in range(offset, source.size, _INPUT_BYTES):
-        if bytes(source.read_at(position, _INPUT_BYTES)).strip(b"\0"):
-            return source.size - offset
-    return 0
+        data = bytes(source.read_at(position, _INPUT_BYTES))
+        rest = len(data.lstrip(b"\0"))
+        if rest:
+            return position + len(data) - rest
+    return source.size

@@ -77,6 +77,20 @@ def test_padding_is_passed_over_and_anything_else_told(tmp_path: Path, ending: s
 
 
 @ENDINGS
+def test_zeros_between_streams_are_what_the_program_takes_them_for(
+    tmp_path: Path, ending: str
+) -> None:
+    need(PROGRAMS[ending][0])
+    file = tmp_path / f"disk{ending}"
+    file.write_bytes(bytes(300_000).join([COMPRESS[ending](b"one"), COMPRESS[ending](b"two")]))
+    expected = run(PROGRAMS[ending][0], "-dc", file, check=False).stdout
+    with opened(file, *READERS) as artifact:
+        assert whole(inside(artifact)) == expected
+        is_all = "trailing-data" not in {finding.rule for finding in artifact.findings}
+    assert is_all == (expected == b"onetwo")
+
+
+@ENDINGS
 def test_a_cut_file_is_said_to_be_cut(tmp_path: Path, ending: str) -> None:
     file = tmp_path / f"disk{ending}"
     data = COMPRESS[ending](content())

@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, TypeVar
 
 from formats.core.errors import UsageError
 
@@ -55,19 +55,98 @@ def is_literal(name: bytes) -> bool:
 
 @dataclass(slots=True, eq=False)
 class _Node(Generic[_Value]):
-    """A point that several patterns have come to."""
+    """A point that several patterns have come to.
+
+    :ivar any_depth: where ``**`` leads: a node that is its own successor for every name.
+    :ivar values: of the patterns that end here.
+    """
 
     literal: dict[bytes, _Node[_Value]] = field(default_factory=dict)
-    wild: dict[bytes, tuple[re.Pattern[bytes], _Node[_Value]]] = field(default_factory=dict)
+    wild: dict[bytes, _Node[_Value]] = field(default_factory=dict)
     any_depth: _Node[_Value] | None = None
-    """Where ``**`` leads: a node that is its own successor for every name."""
     is_any_depth: bool = False
     values: list[_Value] = field(default_factory=list)
-    """Of the patterns that end here."""
+
+    def successor(self, name: bytes) -> _Node[_Value]:
+        """Return the node that one more name of a pattern leads to, made if need be."""
+        if name == _ANY_DEPTH:
+            if self.is_any_depth:
+                return self
+            self.any_depth = self.any_depth or _Node(is_any_depth=True)
+            return self.any_depth
+        return (self.literal if is_literal(name) else self.wild).setdefault(name, _Node())
 
 
-State: TypeAlias = "tuple[_Node[_Value], ...]"
-"""All points that the patterns have come to at a path; empty where nothing can match any more."""
+class State(Generic[_Value]):
+    """All points that the patterns have come to at one folder.
+
+    A name that no pattern mentions there takes one look into a set and one regular expression.
+    """
+
+    __slots__ = ("_always", "_expressions", "_known", "_nodes", "_others", "_special", "_wild")
+
+    def __init__(
+        self, nodes: Sequence[_Node[_Value]], known: dict[frozenset[int], State[_Value]]
+    ) -> None:
+        self._nodes = nodes
+        self._known = known
+        self._special = {name for node in nodes for name in node.literal}
+        wild = [(name, inner) for node in nodes for name, inner in node.wild.items()]
+        expressions = [_expression(name) for name, _ in wild]
+        self._wild = re.compile(b"|".join(expressions), re.DOTALL) if wild else None
+        self._expressions = [
+            (re.compile(expression, re.DOTALL), inner)
+            for expression, (_, inner) in zip(expressions, wild, strict=True)
+        ]
+        self._always = tuple(node for node in nodes if node.is_any_depth)
+        self._others: State[_Value] | None = None
+        if self._always:
+            self._others = self if self._always == tuple(nodes) else self._next(self._always)
+
+    def values(self, name: bytes) -> Iterator[_Value]:
+        """Yield the values of the patterns that match the path ``name`` in this folder."""
+        for node in self._successors(name):
+            yield from node.values
+
+    def step(self, name: bytes) -> State[_Value] | None:
+        """Return the state in the folder ``name``; None if nothing below it can match."""
+        if not self._is_special(name):
+            return self._others
+        return self._next(self._successors(name))
+
+    def _is_special(self, name: bytes) -> bool:
+        return name in self._special or (
+            self._wild is not None and self._wild.fullmatch(name) is not None
+        )
+
+    def _successors(self, name: bytes) -> Sequence[_Node[_Value]]:
+        if not self._is_special(name):
+            return self._always
+        literal = (node.literal.get(name) for node in self._nodes)
+        wild = (inner for expression, inner in self._expressions if expression.fullmatch(name))
+        return (*self._always, *(node for node in literal if node is not None), *wild)
+
+    def _next(self, successors: Iterable[_Node[_Value]]) -> State[_Value] | None:
+        return _state(successors, self._known)
+
+
+def _state(
+    nodes: Iterable[_Node[_Value]], known: dict[frozenset[int], State[_Value]]
+) -> State[_Value] | None:
+    """Return the state of these nodes and of what ``**`` reaches from them without a name."""
+    reached = {id(node): node for node in nodes}
+    for node in tuple(reached.values()):
+        if node.any_depth is not None:
+            reached[id(node.any_depth)] = node.any_depth
+    live = {
+        key: node for key, node in reached.items() if node.literal or node.wild or node.is_any_depth
+    }
+    if not live:
+        return None
+    key = frozenset(live)
+    if key not in known:
+        known[key] = State(tuple(live.values()), known)
+    return known[key]
 
 
 class PatternSet(Generic[_Value]):
@@ -80,61 +159,12 @@ class PatternSet(Generic[_Value]):
         """Add a pattern by its :func:`components`."""
         node = self._root
         for name in names:
-            node = self._successor(node, name)
+            node = node.successor(name)
         node.values.append(value)
 
-    @staticmethod
-    def _successor(node: _Node[_Value], name: bytes) -> _Node[_Value]:
-        if name == _ANY_DEPTH:
-            if node.is_any_depth:
-                return node
-            if node.any_depth is None:
-                node.any_depth = _Node(is_any_depth=True)
-            return node.any_depth
-        if is_literal(name):
-            return node.literal.setdefault(name, _Node())
-        if name not in node.wild:
-            node.wild[name] = (re.compile(_expression(name), re.DOTALL), _Node())
-        return node.wild[name][1]
-
-    def start(self) -> State[_Value]:
-        """Return the state at the root folder."""
-        return tuple(_reached(self._root))
-
-    @staticmethod
-    def step(state: State[_Value], name: bytes) -> State[_Value]:
-        """Return the state one name further down."""
-        found: dict[int, _Node[_Value]] = {}
-        for node in state:
-            for successor in _successors(node, name):
-                for reached in _reached(successor):
-                    found[id(reached)] = reached
-        return tuple(found.values())
-
-    @staticmethod
-    def values(state: State[_Value], name: bytes) -> Iterator[_Value]:
-        """Yield the values of the patterns that match the path ``name`` below ``state``."""
-        for node in state:
-            for successor in _successors(node, name):
-                yield from successor.values
-
-
-def _successors(node: _Node[_Value], name: bytes) -> Iterator[_Node[_Value]]:
-    if node.is_any_depth:
-        yield node
-    literal = node.literal.get(name)
-    if literal is not None:
-        yield literal
-    for expression, successor in node.wild.values():
-        if expression.fullmatch(name):
-            yield successor
-
-
-def _reached(node: _Node[_Value]) -> Iterator[_Node[_Value]]:
-    """Yield the node, and what ``**`` reaches from it without a name."""
-    yield node
-    if node.any_depth is not None:
-        yield node.any_depth
+    def start(self) -> State[_Value] | None:
+        """Return the state at the root folder, once all patterns are there; None if none is."""
+        return _state([self._root], {})
 
 
 def _expression(name: bytes) -> bytes:
@@ -196,7 +226,9 @@ class PathPatterns:
         """Tell whether the folder is dropped, or everything in it."""
         state = self._patterns.start()
         for name in folder.split(b"/"):
-            if any(True for _ in self._patterns.values(state, name)):
+            if state is None:
+                return False
+            if any(True for _ in state.values(name)):
                 return True
-            state = self._patterns.step(state, name)
+            state = state.step(name)
         return False

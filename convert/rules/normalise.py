@@ -1,31 +1,28 @@
 """Taking out of a machine's tree what a container does not need, by the rules of a profile.
 
-Nothing is dropped or changed without a finding. A finding stands for one path; what was dropped
-below a folder is counted in the finding of the folder, and more than a few files of one folder that
-one rule drops are counted in one finding of that folder.
+Nothing is dropped or changed without a finding; :mod:`convert.rules.ledger` says which paths have
+one together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from convert.options import Profile
 from convert.rules.globs import PatternSet, State
+from convert.rules.ledger import Deed, Ledger
 from convert.rules.places import Places
 from convert.rules.table import Rule, Verb, all_rules, rules_of
 from convert.trees import Decision, FilteredTree, Replacement
 from formats.core.entry import Entry, Kind
-from formats.core.errors import UsageError, quoted
+from formats.core.errors import UsageError
 from formats.core.finding import Action, Finding
 from formats.core.tree import Tree, TreeIndex
 
 DROP_OPTION = "drop"
 """What findings call the patterns of ``--drop``."""
-
-_FINDINGS_OF_A_FOLDER = 16
-"""More paths of one folder than this, that one rule treats alike, have one finding together."""
 
 _ACTIONS = {
     Verb.DROP: Action.DROPPED,
@@ -35,13 +32,13 @@ _ACTIONS = {
     Verb.REPLACE: Action.CHANGED,
     Verb.REMOVE_LINES: Action.CHANGED,
 }
-_FILES = frozenset({Kind.FILE, Kind.HARDLINK})
-_APPLIES_TO: dict[Verb, frozenset[Kind]] = {
-    Verb.DROP: frozenset(Kind),
-    Verb.DROP_FILES: frozenset(Kind),
-    Verb.DROP_LINKS: frozenset({Kind.SYMLINK}),
-    Verb.EMPTY: _FILES | {Kind.FOLDER},
-    Verb.REPLACE: _FILES | {Kind.SYMLINK},
+_FILES = (Kind.FILE, Kind.HARDLINK)
+_APPLIES_TO: dict[Verb, tuple[Kind, ...]] = {
+    Verb.DROP: tuple(Kind),
+    Verb.DROP_FILES: tuple(Kind),
+    Verb.DROP_LINKS: (Kind.SYMLINK,),
+    Verb.EMPTY: (*_FILES, Kind.FOLDER),
+    Verb.REPLACE: (*_FILES, Kind.SYMLINK),
     Verb.REMOVE_LINES: _FILES,
 }
 """To a folder, ``drop-files`` and ``empty`` do nothing; what they do below it is told there."""
@@ -70,7 +67,7 @@ def normalise(
     run = _Run(index, rules, drop)
     tree = FilteredTree(index.tree, run.decide)
     findings = tuple(run.findings())
-    return Normalised(tree if run.has_effect else index.tree, findings)
+    return Normalised(tree if run.ledger else index.tree, findings)
 
 
 def _check_keep(keep: Iterable[str]) -> None:
@@ -84,75 +81,46 @@ class _Treatment(NamedTuple):
     """What a pattern asks for; the lowest rank that applies to a path is done."""
 
     rank: int
-    rule: str
-    why: str
     verb: Verb
+    kinds: tuple[Kind, ...]
+    deed: Deed
     content: bytes = b""
     starting: tuple[bytes, ...] = ()
 
 
-@dataclass(slots=True)
-class _Tally:
-    """What is told of one path, and of those below it that were treated like it.
+@dataclass(frozen=True, slots=True)
+class _Below:
+    """What holds for the paths in one folder.
 
-    :ivar is_own: whether the path itself was treated.
+    :ivar state: which patterns can still match.
+    :ivar dropped: the folder itself is dropped by this, and so is all that is in it.
+    :ivar top: the folder that is told of what this deed does here; None where each path is.
     """
 
-    path: bytes
-    treatment: _Treatment
-    is_own: bool
-    paths: int = 0
-    content_bytes: int = 0
-
-
-@dataclass(slots=True)
-class _Below:
-    """What holds for the paths in one folder."""
-
-    state: State[_Treatment]
+    state: State[_Treatment] | None
     dropped: _Treatment | None = None
-    """The folder itself is dropped by this, and so is all that is in it."""
-    tally: _Tally | None = None
+    deed: Deed | None = None
+    top: bytes = b""
 
 
-@dataclass(slots=True)
 class _Run:
     """One pass over a tree."""
 
-    index: TreeIndex
-    rules: Sequence[Rule]
-    drop: Sequence[str]
-    has_effect: bool = False
-    _folders: dict[bytes, _Below] = field(default_factory=dict)
-    """Only those in which a pattern can match."""
-    _tallies: list[_Tally] = field(default_factory=list)
-    _patterns: PatternSet[_Treatment] = field(default_factory=PatternSet)
-    _unused: dict[str, None] = field(default_factory=dict)
-    """Patterns of ``drop`` that have matched nothing yet."""
-
-    def __post_init__(self) -> None:
-        places = Places(self.index)
-        for rank, (pattern, treatment) in enumerate(self._treatments()):
-            ranked = treatment._replace(rank=rank)
+    def __init__(self, index: TreeIndex, rules: Sequence[Rule], drop: Sequence[str]) -> None:
+        self._index = index
+        self._folders: dict[bytes, _Below] = {}
+        """Only those in which something can happen."""
+        self._unused = dict.fromkeys(drop)
+        """Patterns of ``--drop`` that have matched nothing yet."""
+        self.ledger = Ledger()
+        places = Places(index)
+        patterns: PatternSet[_Treatment] = PatternSet()
+        for rank, (pattern, treatment) in enumerate(_treatments(rules, drop)):
             for names in places.expanded(pattern):
-                self._patterns.add(names, ranked)
-        self._unused = dict.fromkeys(self.drop)
-        self._folders[b""] = _Below(self._patterns.start())
-
-    def _treatments(self) -> Iterator[tuple[str, _Treatment]]:
-        for pattern in self.drop:
-            yield pattern, _Treatment(0, DROP_OPTION, pattern, Verb.DROP)
-        for rule in self.rules:
-            for verb, pattern in rule.plain_patterns():
-                yield pattern, _Treatment(0, rule.id, rule.why, verb)
-            for item in rule.replace:
-                content = item.content.lstrip("\n").encode()
-                yield item.path, _Treatment(0, rule.id, rule.why, Verb.REPLACE, content)
-            for lines in rule.remove_lines:
-                words = tuple(word.encode() for word in lines.starting)
-                for pattern in lines.paths:
-                    treatment = _Treatment(0, rule.id, rule.why, Verb.REMOVE_LINES)
-                    yield pattern, treatment._replace(starting=words)
+                patterns.add(names, treatment._replace(rank=rank))
+        start = patterns.start()
+        if start is not None:
+            self._folders[b""] = _Below(start)
 
     def decide(self, entry: Entry) -> Decision:
         """Decide about one path; its folder was decided about before."""
@@ -160,39 +128,32 @@ class _Run:
         around = self._folders.get(folder)
         if around is None or not name:
             return entry
-        treatment = around.dropped or self._treatment(around.state, name, entry)
+        treatment = around.dropped or _lowest(around.state, name, entry.kind)
         if entry.kind is Kind.FOLDER:
             return self._decide_folder(entry, around, name, treatment)
         if treatment is None:
             return entry
         decision = self._treated(entry, treatment)
         if decision is not entry:
-            self._tell(entry, around, treatment)
+            self._record(entry, around, treatment)
         return decision
-
-    def _treatment(self, state: State[_Treatment], name: bytes, entry: Entry) -> _Treatment | None:
-        found = self._patterns.values(state, name)
-        applying = (item for item in found if entry.kind in _APPLIES_TO[item.verb])
-        return min(applying, default=None)
 
     def _decide_folder(
         self, entry: Entry, around: _Below, name: bytes, treatment: _Treatment | None
     ) -> Entry | None:
-        state = self._patterns.step(around.state, name)
+        state = around.state.step(name) if around.state is not None else None
         if treatment is None:
-            if state:
+            if state is not None:
                 self._folders[entry.path] = _Below(state)
             return entry
-        if treatment.verb is Verb.DROP:
-            told = self._tell(entry, around, treatment)
-            self._folders[entry.path] = _Below(state, treatment, told)
-            return None
-        tally = around.tally
-        if tally is None or _likeness(tally.treatment) != _likeness(treatment):
-            tally = _Tally(entry.path, treatment, is_own=False)
-            self._tallies.append(tally)
-        self._folders[entry.path] = _Below(state, tally=tally)
-        return entry
+        top = around.top if around.deed == treatment.deed else entry.path
+        is_dropped = treatment.verb is Verb.DROP
+        dropped = treatment if is_dropped else None
+        self._folders[entry.path] = _Below(state, dropped, treatment.deed, top)
+        if not is_dropped:
+            return entry
+        self._record(entry, around, treatment)
+        return None
 
     def _treated(self, entry: Entry, treatment: _Treatment) -> Decision:
         verb = treatment.verb
@@ -212,66 +173,50 @@ class _Run:
         return entry if is_same else Replacement(entry, content)
 
     def _content(self, entry: Entry) -> bytes:
-        return self.index.content(entry.path) or b""
+        return self._index.content(entry.path) or b""
 
-    def _tell(self, entry: Entry, around: _Below, treatment: _Treatment) -> _Tally:
-        """Count a path that was treated, with its folder if that was treated alike."""
-        self.has_effect = True
-        if treatment.rule == DROP_OPTION:
-            self._unused.pop(treatment.why, None)
-        tally = around.tally
-        if tally is None or _likeness(tally.treatment) != _likeness(treatment):
-            tally = _Tally(entry.path, treatment, is_own=True)
-            self._tallies.append(tally)
-        else:
-            tally.paths += 1
-        tally.content_bytes += entry.size if entry.kind is Kind.FILE else 0
-        return tally
+    def _record(self, entry: Entry, around: _Below, treatment: _Treatment) -> None:
+        deed = treatment.deed
+        if deed.rule == DROP_OPTION:
+            self._unused.pop(deed.why, None)
+        self.ledger.record(entry, deed, around.top if around.deed == deed else entry.path)
 
     def findings(self) -> Iterator[Finding]:
         """Yield what was done, in the order of the tree, and what was asked for in vain."""
-        groups: dict[tuple[bytes, tuple[str, Action, str]], list[_Tally]] = {}
-        for tally in self._tallies:
-            if tally.is_own or tally.paths:
-                folder = tally.path.rpartition(b"/")[0]
-                groups.setdefault((folder, _likeness(tally.treatment)), []).append(tally)
-        for (folder, _), alike in groups.items():
-            if folder and len(alike) > _FINDINGS_OF_A_FOLDER:
-                yield _together(folder, alike)
-            else:
-                yield from map(_finding, alike)
+        yield from self.ledger.findings()
         for pattern in self._unused:
             yield Finding(DROP_OPTION, b"", Action.REPORTED, f"{pattern} matches no path")
 
 
-def _likeness(treatment: _Treatment) -> tuple[str, Action, str]:
-    return treatment.rule, _ACTIONS[treatment.verb], treatment.why
+def _treatments(rules: Sequence[Rule], drop: Sequence[str]) -> Iterator[tuple[str, _Treatment]]:
+    """Yield each pattern and what it asks for, in the order that counts."""
+    for pattern in drop:
+        yield pattern, _treatment(Verb.DROP, DROP_OPTION, pattern)
+    for rule in rules:
+        for verb, pattern in rule.plain_patterns():
+            yield pattern, _treatment(verb, rule.id, rule.why)
+        for item in rule.replace:
+            content = item.content.lstrip("\n").encode()
+            yield item.path, _treatment(Verb.REPLACE, rule.id, rule.why)._replace(content=content)
+        for lines in rule.remove_lines:
+            starting = tuple(word.encode() for word in lines.starting)
+            treatment = _treatment(Verb.REMOVE_LINES, rule.id, rule.why)
+            for pattern in lines.paths:
+                yield pattern, treatment._replace(starting=starting)
 
 
-def _finding(tally: _Tally) -> Finding:
-    treatment = tally.treatment
-    evidence = treatment.why
-    if tally.paths:
-        evidence += f"; {_amount(tally.paths, tally.content_bytes)} below it"
-        evidence += "" if tally.is_own else ", the folders stay"
-    return Finding(treatment.rule, tally.path, _ACTIONS[treatment.verb], evidence)
+def _treatment(verb: Verb, rule: str, why: str) -> _Treatment:
+    return _Treatment(0, verb, _APPLIES_TO[verb], Deed(rule, _ACTIONS[verb], why))
 
 
-def _together(folder: bytes, alike: Sequence[_Tally]) -> Finding:
-    treatment = alike[0].treatment
-    paths = sum(tally.paths + tally.is_own for tally in alike)
-    size = sum(tally.content_bytes for tally in alike)
-    first = quoted(alike[0].path.rpartition(b"/")[2])
-    evidence = f"{treatment.why}; {_amount(paths, size)} in it, {first} is the first"
-    return Finding(treatment.rule, folder, _ACTIONS[treatment.verb], evidence)
-
-
-def _amount(paths: int, content_bytes: int) -> str:
-    return f"{_counted(paths, 'path')} with {_counted(content_bytes, 'byte')}"
-
-
-def _counted(count: int, word: str) -> str:
-    return f"{count:,} {word}{'' if count == 1 else 's'}"
+def _lowest(state: State[_Treatment] | None, name: bytes, kind: Kind) -> _Treatment | None:
+    """Return what is done to a path, of all that patterns ask for."""
+    best: _Treatment | None = None
+    for treatment in state.values(name) if state is not None else ():
+        is_better = best is None or treatment.rank < best.rank
+        if is_better and kind in treatment.kinds:
+            best = treatment
+    return best
 
 
 def _without_lines(content: bytes, starting: tuple[bytes, ...]) -> bytes:

@@ -77,6 +77,15 @@ def bash_matches(folder: Path, patterns: Sequence[str]) -> list[set[bytes]]:
     return found[:-1]
 
 
+def matching(compiled: PatternSet[int], path: bytes) -> list[int]:
+    """Return the values of the patterns that match a path."""
+    *folders, name = path.split(b"/")
+    state = compiled.start()
+    for part in folders:
+        state = state.step(part) if state is not None else None
+    return [] if state is None else list(state.values(name))
+
+
 def our_matches(patterns: Iterable[str]) -> list[set[bytes]]:
     """Return what each pattern matches of the same paths, all matched together."""
     compiled: PatternSet[int] = PatternSet()
@@ -85,11 +94,7 @@ def our_matches(patterns: Iterable[str]) -> list[set[bytes]]:
         compiled.add(components(pattern), number)
         found.append(set())
     for path in EVERY:
-        *folders, name = path.split(b"/")
-        state = compiled.start()
-        for part in folders:
-            state = compiled.step(state, part)
-        for number in compiled.values(state, name):
+        for number in matching(compiled, path):
             found[number].add(path)
     return found
 
@@ -123,16 +128,9 @@ def test_slashes_at_the_ends_mean_nothing(pattern: str) -> None:
 
 @pytest.mark.parametrize("path", EVERY)
 def test_an_escaped_path_matches_itself_alone(path: bytes) -> None:
-    compiled: PatternSet[None] = PatternSet()
-    compiled.add(escaped(path), None)
-    found = []
-    for other in EVERY:
-        *folders, name = other.split(b"/")
-        state = compiled.start()
-        for part in folders:
-            state = compiled.step(state, part)
-        found += [other for _ in compiled.values(state, name)]
-    assert found == [path]
+    compiled: PatternSet[int] = PatternSet()
+    compiled.add(escaped(path), 1)
+    assert [other for other in EVERY if matching(compiled, other)] == [path]
 
 
 @pytest.mark.parametrize(
@@ -161,6 +159,21 @@ def test_what_cannot_match_any_more_has_no_state() -> None:
     for number in range(1000):
         compiled.add(components(f"/var/log/{number}/*.gz"), None)
     state = compiled.start()
-    assert len(state) == 1
-    assert compiled.step(state, b"usr") == ()
-    assert len(compiled.step(state, b"var")) == 1
+    assert state is not None
+    assert state.step(b"usr") is None
+    below = state.step(b"var")
+    assert below is not None
+    assert below.step(b"lib") is None
+
+
+def test_a_state_is_made_once() -> None:
+    compiled: PatternSet[None] = PatternSet()
+    compiled.add(components("/a/**/x*/y"), None)
+    state = compiled.start()
+    assert state is not None
+    inside = state.step(b"a")
+    assert inside is not None
+    deep = inside.step(b"b")
+    assert deep is not None
+    assert deep.step(b"c") is deep
+    assert deep.step(b"x1") is deep.step(b"x2")

@@ -94,10 +94,18 @@ def test_a_bare_tree_is_not_an_image(text: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["oci:out", "oci:out:latest", "oci:out:team/web:1", "oci:out:v1.0_2+x@y--z"]
-    + ["oci-archive:o.tar", "oci-archive:o.tar:team/web:1"]
-    + ["docker-archive:d.tar", "docker-archive:d.tar:web", "docker-archive:d.tar:web:1"]
-    + ["docker-archive:d.tar:localhost:5000/team/web:1"],
+    [
+        "oci:out",
+        "oci:out:latest",
+        "oci:out:team/web:1",
+        "oci:out:v1.0_2+x@y--z",
+        "oci-archive:o.tar",
+        "oci-archive:o.tar:team/web:1",
+        "docker-archive:d.tar",
+        "docker-archive:d.tar:web",
+        "docker-archive:d.tar:web:1",
+        "docker-archive:d.tar:localhost:5000/team/web:1",
+    ],
 )
 def test_skopeo_finds_an_image_under_the_same_name(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

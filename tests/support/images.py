@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 import socket
 import subprocess
 import time
@@ -24,14 +25,15 @@ from formats.core.tree import Tree, walk_order
 from tests.support.memory_tree import MemoryTree, memory_tree
 from tests.support.programs import need, run
 
-AMD64 = Platform("amd64")
+HOST = Platform({"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()])
+"""So that what is written can be run."""
 SMALL = memory_tree(r"f 644 0:0 etc/hostname vm1\n")
 BLOBS = Path("blobs", "sha256")
 
 
 def config(**settings: Any) -> ImageConfig:
     """Return a config for this kind of machine."""
-    return ImageConfig(**{"platform": AMD64, "cmd": ("/bin/sh",), "created": 0, **settings})
+    return ImageConfig(**{"platform": HOST, "cmd": ("/bin/sh",), "created": 0, **settings})
 
 
 def write(

@@ -123,7 +123,7 @@ def test_null_counts_as_absent(key: str) -> None:
     + [("mapping", key) for key in ("t", "o")],
 )
 def test_a_member_that_is_something_else_is_named(method: str, key: str) -> None:
-    with pytest.raises(CorruptError, match="the index.*: '"):
+    with pytest.raises(CorruptError, match=r"the index.*: '"):
         getattr(FIELDS, method)(key)
 
 

@@ -21,6 +21,7 @@ from formats.core.source import BytesLike
 from tests.support.everything import EVERYTHING
 from tests.support.images import (
     BLOBS,
+    HOST,
     SMALL,
     config,
     image_files,
@@ -350,4 +351,4 @@ def test_files_have_the_modes_that_the_umask_leaves(layout: Path) -> None:
 def test_nothing_in_an_index_names_a_small_image_without_a_tag(layout: Path) -> None:
     write(f"oci:{layout}", SMALL)
     assert tags(layout) == [None]
-    assert inspected(f"oci:{layout}")["Architecture"] == "amd64"
+    assert inspected(f"oci:{layout}")["Architecture"] == HOST.architecture

@@ -53,9 +53,19 @@ def _digest_of(path: str) -> str:
 
 @pytest.mark.parametrize(
     "text",
-    ["", HEX, "sha256:", f"sha256:{HEX[:-1]}", f"sha256:{HEX}0", f"sha256:{HEX.upper()}"]
-    + [f"sha512:{HEX}", f"SHA256:{HEX}", f"sha256:{HEX}\n", f"sha256:../../{HEX[6:]}"]
-    + ["sha256:" + "٠" * 64],
+    [
+        "",
+        HEX,
+        "sha256:",
+        f"sha256:{HEX[:-1]}",
+        f"sha256:{HEX}0",
+        f"sha256:{HEX.upper()}",
+        f"sha512:{HEX}",
+        f"SHA256:{HEX}",
+        f"sha256:{HEX}\n",
+        f"sha256:../../{HEX[6:]}",
+        "sha256:" + "\u0660" * 64,
+    ],
 )
 def test_only_a_lower_case_sha256_is_a_digest(text: str) -> None:
     with pytest.raises(CorruptError, match="is not a sha256 digest"):
@@ -133,7 +143,10 @@ def test_the_same_name_is_replaced_where_it_stands() -> None:
 
 
 def test_a_name_that_is_there_twice_is_there_once_afterwards() -> None:
-    twice = {"schemaVersion": 2, "manifests": [entry("a", b"1").as_json(), entry("a").as_json()]}
+    twice: dict[str, Any] = {
+        "schemaVersion": 2,
+        "manifests": [entry("a", b"1").as_json(), entry("a").as_json()],
+    }
     assert named(with_entry(twice, entry("a", b"2"))) == [("a", str(Digest.of(b"2")))]
 
 

@@ -37,9 +37,30 @@ def test_a_short_name_means_its_full_form(text: str, full: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", ":", "web:", ":1", "Web", "team//web", "/web", "web/", "a_-b", "-web", "web-", "we b"]
-    + ["web:.1", "web:-1", "web:" + "t" * 129, "w" * 256, "host:port/web", "-host.io/web"]
-    + ["web@sha256:" + "0" * 64, "wéb", "web\n", "https://host/web"],
+    [
+        "",
+        ":",
+        "web:",
+        ":1",
+        "Web",
+        "team//web",
+        "/web",
+        "web/",
+        "a_-b",
+        "-web",
+        "web-",
+        "we b",
+        "web:.1",
+        "web:-1",
+        "web:" + "t" * 129,
+        "w" * 256,
+        "host:port/web",
+        "-host.io/web",
+        "web@sha256:" + "0" * 64,
+        "wéb",
+        "web\n",
+        "https://host/web",
+    ],
 )
 def test_what_no_client_takes_is_refused(text: str) -> None:
     with pytest.raises(UsageError):

@@ -85,11 +85,11 @@ _FROM_ELSEWHERE = frozenset(
 class MountKind(Enum):
     """What stands in the way of finding a line's content on a disk."""
 
-    VOLUME = "volume"
+    VOLUME = "on a volume"
     SWAP = "swap"
     IN_MEMORY = "in memory"
-    NETWORK = "network"
-    REBOUND = "another path, or a file, of the same system"
+    NETWORK = "on another machine"
+    REBOUND = "another path, or a file, of this machine"
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ _AUTO_ROLES = {Role.USR: b"usr", Role.VAR: b"var", Role.HOME: b"home", Role.SRV:
 _CONTENT_ROLES = frozenset({Role.DATA, Role.ROOT, *_AUTO_ROLES})
 
 _LOST_AND_FOUND = b"lost+found"
+_GIVE_ALL = "give all disks of the machine together"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +60,13 @@ class _Wish:
 
     :ivar nodes: the volumes that are meant by it: one, if all is well.
     :ivar said_by: where that is written.
-    :ivar missing: what is wrong if there is none.
+    :ivar missing: what is wrong if there is none, and what to do.
     """
 
     path: bytes
     nodes: Sequence[Node]
     said_by: str
-    missing: str
+    missing: tuple[str, str] = ("", "")
     is_optional: bool = False
 
 
@@ -128,8 +129,12 @@ class _Mounting:
             if line.kind in {MountKind.SWAP, MountKind.IN_MEMORY}:
                 continue
             if line.kind is not MountKind.VOLUME:
-                kept = f"{where} mounts {printable(spec)}: {line.kind.value}"
-                self._report(line.path, f"{kept}; mount it at run time")
+                what = f"{printable(spec)} is {line.kind.value}"
+                if line.path in _SYSTEM_FOLDERS and line.is_mounted_at_boot:
+                    missing = (what, "copy what it holds to where it is mounted")
+                    yield _Wish(line.path, (), where, missing, is_optional=line.is_optional)
+                else:
+                    self._report(line.path, f"{where}: {what}; mount it at run time")
                 continue
             nodes = self._survey.names.named(spec)
             if not line.path:
@@ -138,7 +143,7 @@ class _Mounting:
                 self._report(line.path, f"{where} mounts there for the second time")
             elif line.is_mounted_at_boot:
                 known.add(line.path)
-                missing = f"no volume here is {printable(spec)}{self._unread()}"
+                missing = (f"no volume here is {printable(spec)}{self._unread()}", _GIVE_ALL)
                 yield _Wish(line.path, nodes, where, missing, is_optional=line.is_optional)
             elif nodes:
                 self._considered.update(map(id, nodes))
@@ -150,7 +155,7 @@ class _Mounting:
         for role, path in _AUTO_ROLES.items():
             nodes = [node for node in siblings if node.volume.role is role]
             if nodes and path not in mentioned and not self._layers.names_in(path):
-                yield _Wish(path, nodes, f"the type of {self._told(nodes)}", "")
+                yield _Wish(path, nodes, f"the type of {self._told(nodes)}")
 
     def _siblings(self) -> list[Node]:
         for node in self._survey.names.nodes:
@@ -179,7 +184,8 @@ class _Mounting:
         :raises formats.core.errors.ConvertError: why that is not to be had.
         """
         if not wish.nodes:
-            raise UnsupportedError(wish.missing, hint="give all disks of the machine together")
+            message, hint = wish.missing
+            raise UnsupportedError(message, hint=hint)
         nodes = wish.nodes
         if len(nodes) > 1:
             nodes = [node for node in nodes if node.disk == self._root.node.disk] or nodes
@@ -218,7 +224,7 @@ class _Mounting:
         """See that the links of a root whose /usr is elsewhere lead somewhere by now."""
         entry = self._root.index.get(b"bin")
         is_merged = entry is not None and entry.kind is Kind.SYMLINK
-        if not is_merged or self._layers.names_in(b"usr"):
+        if not (self._root.is_root and is_merged) or self._layers.names_in(b"usr"):
             return
         if self._is_dropped(b"usr") or self._is_lenient:
             return
@@ -228,7 +234,7 @@ class _Mounting:
             "its /usr is empty, and neither /etc/fstab nor the partition table says which volume"
             f" belongs there{self._unread()}",
             origin=self._root.node.origin,
-            hint="give all disks of the machine together; --drop /usr does without it",
+            hint=f"{_GIVE_ALL}; --drop /usr does without it",
         )
 
     def _compare_root(self, nodes: Sequence[Node], where: str, spec: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from convert.select.survey import Survey
 from formats.core.errors import (
@@ -28,8 +28,6 @@ _NAMES_SHOWN = 5
 _BLANK_CHECK_BYTES = 64 * MIB
 """How much of a volume is read to say that it is blank."""
 
-_RUN_LINUX = "only Linux systems become containers"
-
 
 def no_root(survey: Survey) -> ConvertError:
     """Return the error for an artifact without a Linux root.
@@ -38,6 +36,7 @@ def no_root(survey: Survey) -> ConvertError:
     that are not read; what certainly belongs to another system comes after.
     """
     leaves = survey.leaves()
+    systems = _systems(survey)
     problems = [
         (node, problem)
         for node in leaves
@@ -45,12 +44,12 @@ def no_root(survey: Survey) -> ConvertError:
         and not survey.is_unknown(node)
         and (problem := survey.problem(node)) is not None
     ]
-    for group in _by_weight(problems):
+    for group in _by_weight(problems, systems):
         if len(group) == 1 and len(leaves) == 1:
             return group[0][1]
         if group:
             return _unreadable(survey, group)
-    return _other_system(survey) or _nothing_there(survey)
+    return _other_system(survey, systems) or _nothing_there(survey)
 
 
 def several_roots(survey: Survey, candidates: Sequence[tuple[Node, str]]) -> AmbiguousError:
@@ -108,11 +107,11 @@ def _origin(survey: Survey) -> Origin:
 
 
 def _by_weight(
-    problems: Sequence[tuple[Node, ConvertError]],
+    problems: Sequence[tuple[Node, ConvertError]], systems: Mapping[int, str]
 ) -> Iterator[list[tuple[Node, ConvertError]]]:
     """Yield the problems by what they say about the chance that there was a Linux root."""
     yield [item for item in problems if not isinstance(item[1], UnsupportedError)]
-    refused = [item for item in problems if _family(item[0]) is None]
+    refused = [item for item in problems if id(item[0]) not in systems]
     yield [item for item in refused if isinstance(item[1], EncryptedError)]
     yield refused
 
@@ -121,35 +120,49 @@ def _unreadable(survey: Survey, group: Sequence[tuple[Node, ConvertError]]) -> C
     first = group[0][1]
     told = "; ".join(f"{survey.names.name(node)} {problem.message}" for node, problem in group)
     return type(first)(
-        f"no Linux root can be read in it: {told}", origin=_origin(survey), hint=first.hint
+        f"no Linux root can be read in it: {told}",
+        origin=_origin(survey),
+        offset=first.offset,
+        hint=first.hint,
     )
 
 
-def _family(node: Node) -> str | None:
-    return node.reader.family if isinstance(node.reader, RecognisedFormat) else None
+def _systems(survey: Survey) -> dict[int, str]:
+    """Return which volumes belong to another system than Linux, by ``id()`` of their nodes.
+
+    What the type of a partition says is more exact than what is in it: FreeBSD, not BSD.
+    """
+    found: dict[int, str] = {}
+    for node in survey.names.nodes:
+        if isinstance(node.reader, RecognisedFormat) and node.reader.family is not None:
+            found.setdefault(id(node), node.reader.family)
+        types = dict(
+            item.split(" ", 1)
+            for item in node.facts.get("partitions", "").split(", ")
+            if " " in item
+        )
+        for child in node.children:
+            match = _SYSTEMS.search(types.get(str(child.volume.number), ""))
+            if match is not None:
+                found[id(child)] = match[1]
+    return found
 
 
-def _other_system(survey: Survey) -> UnsupportedError | None:
+def _other_system(survey: Survey, systems: Mapping[int, str]) -> UnsupportedError | None:
     """Return the error that names another operating system; None if there is no sign of one."""
     for node in survey.names.nodes:
-        for fact in node.facts.values():
-            match = _SYSTEMS.search(fact)
-            if match is not None:
-                return _foreign(survey, match[1], f"the types of its partitions are {fact}")
-    for node in survey.names.nodes:
-        family = _family(node)
-        if family is not None and isinstance(node.reader, RecognisedFormat):
-            where = f"{survey.names.name(node)} is {node.reader.title}"
-            return _foreign(survey, family, where, node.reader.hint)
+        system = systems.get(id(node))
+        if system is None:
+            continue
+        name = survey.names.name(node)
+        known = node.reader if isinstance(node.reader, RecognisedFormat) else None
+        return UnsupportedError(
+            f"belongs to {system}, not to Linux:"
+            f" {name} is {known.title if known else f'a partition of {system}'}",
+            origin=_origin(survey),
+            hint=known.hint if known else "only Linux systems become containers",
+        )
     return None
-
-
-def _foreign(survey: Survey, system: str, evidence: str, hint: str = "") -> UnsupportedError:
-    return UnsupportedError(
-        f"belongs to {system}, not to Linux: {evidence}",
-        origin=_origin(survey),
-        hint=hint or _RUN_LINUX,
-    )
 
 
 def _nothing_there(survey: Survey) -> UnsupportedError:

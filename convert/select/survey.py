@@ -16,7 +16,6 @@ from convert.select.names import VolumeNames
 from convert.select.remembered import RememberedTree
 from formats.core.entry import Kind
 from formats.core.errors import ConvertError, UnsupportedError
-from formats.core.limits import DEFAULT_LIMITS, Limits
 from formats.core.opener import Artifact, Node
 from formats.core.tree import Tree, TreeIndex
 
@@ -87,10 +86,9 @@ class Survey:
     :ivar names: what they are called.
     """
 
-    def __init__(self, artifact: Artifact, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(self, artifact: Artifact) -> None:
         self.artifact = artifact
         self.names = VolumeNames(artifact)
-        self._limits = limits
         self._seen: dict[int, Content | ConvertError] = {}
 
     def content(self, node: Node) -> Content:
@@ -161,7 +159,7 @@ class Survey:
             return UnsupportedError("nothing known is in it", origin=node.origin)
         try:
             tree = RememberedTree(node.tree)
-            index = TreeIndex(tree, self._limits)
+            index = TreeIndex(tree)
             return Content(node, tree, index, is_root=_is_root(index))
         except ConvertError as problem:
             return problem.at(node.origin)

@@ -249,8 +249,11 @@ def test_what_cannot_be_mounted_is_a_loss_that_is_told(tmp_path: Path, case: str
 @pytest.mark.parametrize(
     ("fstab", "evidence"),
     [
-        ("server:/x /srv nfs", "/etc/fstab:1 mounts server:/x: network; mount it at run time"),
-        ("/var/a /srv none bind", "/etc/fstab:1 mounts /var/a"),
+        (
+            "server:/x /srv nfs",
+            "/etc/fstab:1: server:/x is on another machine; mount it at run time",
+        ),
+        ("/var/a /srv none bind", "/etc/fstab:1: /var/a is another path"),
         ("/dev/sda2 /srv ext4 noauto", "/etc/fstab:1 says noauto: gpt:2 is left out"),
         ("/dev/sda3 /boot/efi vfat", "/etc/fstab:1: gpt:3 is a FAT filesystem"),
         ("/dev/sda2 / ext4", "/etc/fstab:1 says that the root is /dev/sda2, which is gpt:2"),
@@ -307,6 +310,23 @@ def test_a_system_folder_must_be_there(tmp_path: Path, folder: str) -> None:
         for pattern in (f"/{folder}", f"/{folder}/**"):
             assert told(select_root(artifact, drop=[pattern]))[folder][1] is Action.DROPPED
         assert "etc/fstab" in paths(select_browsable(artifact))
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("/srv/var /var none bind", "/srv/var is another path"),
+        ("server:/var /var nfs", "server:/var is on another machine"),
+    ],
+)
+def test_a_system_folder_that_is_on_no_volume_is_missed(
+    tmp_path: Path, line: str, what: str
+) -> None:
+    image = disk(tmp_path / "disk.raw", Ext4(root_files(fstab=f"{line}\n")))
+    with opened(image) as artifact:
+        with pytest.raises(UnsupportedError, match=f"fstab:1\\), and {what}"):
+            select_root(artifact)
+        assert told(select_root(artifact, drop=["/var"]))["var"][1] is Action.DROPPED
 
 
 def test_a_system_folder_with_nofail_may_be_missing(tmp_path: Path) -> None:

@@ -192,7 +192,7 @@ REFUSALS: dict[str, tuple[tuple[Part | Ext4 | Made, ...], str, str, str]] = {
     "FreeBSD": (
         (Part(Made("true"), FREEBSD_UFS),),
         "unsupported",
-        "belongs to FreeBSD, not to Linux: the types of its partitions are 1 FreeBSD UFS",
+        "belongs to FreeBSD, not to Linux: gpt:1 is a partition of FreeBSD",
         "only Linux systems become containers",
     ),
     "encrypted": (
@@ -248,6 +248,15 @@ def test_what_cannot_become_a_container_is_named_with_what_to_do(tmp_path: Path,
     assert error.code == code
     assert error.message.startswith(message)
     assert hint in (error.hint or "")
+
+
+def test_a_pool_in_a_partition_of_freebsd_belongs_to_freebsd(tmp_path: Path) -> None:
+    zfs_type = "type=516E7CBA-6ECF-11D6-8FF8-00022D09712B"
+    image = disk(tmp_path / "disk.raw", EFI, Part(Made("true"), zfs_type))
+    patch(image, 3 * MIB + 0x4018, b"version\0")
+    assert refused(image).message == (
+        "belongs to FreeBSD, not to Linux: gpt:2 is a member of a ZFS pool"
+    )
 
 
 def test_a_blank_disk_is_told_from_one_with_unknown_content(tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ from formats.core.entry import Kind
 _STAYS = frozenset({"simple", "exec", "notify", "notify-reload", "idle"})
 """Types whose main process is the one that ExecStart= starts: systemd.service(5)."""
 
+_APPLET_BINARIES = (b"busybox", b"toybox")
+
 _SIGNAL = re.compile(r"(?:SIG)?([A-Z][A-Z0-9]*(?:[+-]\d{1,2})?)|(\d{1,2})")
 
 
@@ -66,7 +68,7 @@ def foreground_form(
     The table of programs knows better than the unit: it takes out what only makes sense under
     systemd. Without a row, a unit whose process stays in the foreground anyway is taken as it is.
     """
-    program = program_of(service)
+    program = None if _is_applet(service, guest) else program_of(service)
     refusal = _refusal(service, program, facts)
     if refusal is not None:
         return refusal
@@ -136,6 +138,12 @@ def _foreground(
     if unless and any(unless.search(text) for text in (*kept, *(line.text for line in lines))):
         return (executable, *kept)
     return (executable, *kept, *program.append)
+
+
+def _is_applet(service: Service, guest: Guest) -> bool:
+    """Tell whether the command is a name of busybox or toybox, whose options are its own."""
+    entry = guest.index.resolve(encoded(service.start[0].argv[0])) if service.start else None
+    return entry is not None and entry.name.startswith(_APPLET_BINARIES)
 
 
 def _is_program(guest: Guest, path: str) -> bool:

@@ -211,3 +211,11 @@ def test_a_privileged_port_of_another_user_is_told() -> None:
     found = decide({"app.service": service("/usr/bin/app --port 80", "User=web")})
 
     assert "80/tcp may need CAP_NET_BIND_SERVICE for user 33:34" in found.evidence
+
+
+def test_an_applet_of_busybox_is_not_the_program_it_is_named_like() -> None:
+    more = f"{SYSTEM}f 755 0:0 usr/bin/busybox x\nl 777 0:0 usr/bin/httpd busybox\n"
+    found = decide({"web.service": service("/usr/bin/httpd -f -p 8080")}, more=more)
+    assert found.entrypoint + found.cmd == ("/usr/bin/httpd", "-f", "-p", "8080")
+    assert [str(port) for port in found.ports] == ["8080/tcp"]
+    assert found.runtime_folders == ()

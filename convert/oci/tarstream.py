@@ -267,9 +267,9 @@ class TarReader:
         start = 0
         while start < len(data):
             space = data.find(b" ", start, start + 9)
-            digits = data[start:space] if space > 0 else b""
+            digits = data[start : max(space, start)]
             length = int(digits) if digits.isdigit() else 0
-            record = data[space + 1 : start + length]
+            record = data[start + len(digits) + 1 : start + length]
             key, equals, value = record[:-1].partition(b"=")
             if not (key and equals and record.endswith(b"\n") and start + length <= len(data)):
                 raise self._corrupt("a pax record is damaged")

@@ -151,9 +151,13 @@ class GrainMap:
             )
         needed = min(self._grain_bytes, self.size - unit * self._grain_bytes)
         try:
-            return inflate_zlib(data, self._grain_bytes, at_least=needed)
+            # One byte more than a grain has, since only a stream that ends has its sum checked.
+            grain = inflate_zlib(data, self._grain_bytes + 1, at_least=needed)
         except CorruptError as error:
             raise self._damaged(error.message, offset + _MARKER.size) from error
+        if len(grain) > self._grain_bytes:
+            raise self._damaged("has a compressed grain that goes on beyond its end", offset)
+        return grain
 
     def _likely_bytes(self, table: array[int], position: int) -> int:
         """Return how much to read for a grain: up to the next, as grains mostly follow another."""

@@ -148,10 +148,10 @@ def _parse(file: ByteSource, offset: int) -> SparseHeader:
     _check_flags(file, offset, flags, compression)
     if Flag.NEWLINES in header.flags and newlines != _NEWLINES:
         raise CorruptError(
-            "had its line ends changed on the way",
+            "has a damaged header: its line ends are not as they were written",
             origin=file.origin,
             offset=offset + 73,
-            hint="transfer it again in binary mode",
+            hint="transfer it again, in binary mode",
         )
     _check_sizes(file, offset, header)
     return header

@@ -6,8 +6,6 @@ import pytest
 
 from formats.core.errors import CorruptError, UnsupportedError
 from tests.formats.disks.vmdk.support import (
-    content,
-    holes_are_zeros,
     opened,
     qemu_content,
     read_disk,
@@ -21,6 +19,7 @@ from tests.images.vmdk import (
     sesparse,
     write_set,
 )
+from tests.support.disks import check_extents, whole
 
 SIZE = (20 << 20) + 4096
 """Two seSparse tables, eleven COWD tables of one-sector grains."""
@@ -49,8 +48,8 @@ def test_a_vmfs_sparse_disk_reads_as_qemu_reads_it(grain: int, raw: bytes, tmp_p
     path = vmfs_sparse(tmp_path, cowd(CAPACITY, grains_of(raw, grain * SECTOR), grain))
     assert qemu_content(path) == raw
     with opened(path) as disk:
-        assert content(disk.source, 999_999) == raw
-        assert holes_are_zeros(disk.source)
+        assert whole(disk.source, 999_999) == raw
+        check_extents(disk.source)
 
 
 def test_a_sesparse_disk_reads_as_qemu_reads_it(raw: bytes, tmp_path: Path) -> None:
@@ -61,8 +60,8 @@ def test_a_sesparse_disk_reads_as_qemu_reads_it(raw: bytes, tmp_path: Path) -> N
     )
     assert qemu_content(path) == raw
     with opened(path) as disk:
-        assert content(disk.source, 999_999) == raw
-        assert holes_are_zeros(disk.source)
+        assert whole(disk.source, 999_999) == raw
+        check_extents(disk.source)
         assert disk.facts["create-type"] == "seSparse"
 
 

@@ -7,8 +7,6 @@ import pytest
 
 from formats.core.errors import CorruptError, LimitError, UnsupportedError
 from tests.formats.disks.vmdk.support import (
-    content,
-    holes_are_zeros,
     opened,
     qemu_content,
     qemu_disk,
@@ -23,6 +21,7 @@ from tests.images.vmdk import (
     sesparse,
     write_set,
 )
+from tests.support.disks import check_extents, whole
 from tests.support.programs import need, run
 
 SIZE = (6 << 20) + SECTOR
@@ -56,8 +55,8 @@ def child_of(parent: Path, name: str, *options: str, writes: list[str] = WRITES)
 def test_a_snapshot_reads_as_qemu_reads_it(options: tuple[str, ...], base: Path) -> None:
     child = child_of(base, "child.vmdk", *options)
     with opened(child) as disk:
-        assert content(disk.source, 77_777) == qemu_content(child)
-        assert holes_are_zeros(disk.source)
+        assert whole(disk.source, 77_777) == qemu_content(child)
+        check_extents(disk.source)
         assert disk.facts["parent"] == "base.vmdk"
 
 
@@ -85,8 +84,8 @@ def test_a_snapshot_larger_than_its_parent_is_zeros_behind_it(base: Path) -> Non
     data[512 : 512 * 21] = text.ljust(512 * 20, b"\0")
     large.write_bytes(data)
     with opened(large) as disk:
-        assert content(disk.source) == read_disk(base).ljust(9 << 20, b"\0")
-        assert holes_are_zeros(disk.source)
+        assert whole(disk.source) == read_disk(base).ljust(9 << 20, b"\0")
+        check_extents(disk.source)
 
 
 @pytest.mark.parametrize("kind", ["VMFSSPARSE", "SESPARSE"])
@@ -186,7 +185,7 @@ def test_a_parent_in_an_allowed_folder_is_taken(base: Path, tmp_path: Path) -> N
     shutil.move(base, folder / "x.vmd")
     child.write_bytes(text.replace(b'"base.vmdk"', b'"b/x.vmd"  ', 1))
     with opened(child, allow=[folder]) as disk:
-        assert content(disk.source) == expected
+        assert whole(disk.source) == expected
     with pytest.raises(UnsupportedError, match="not a plain name"):
         read_disk(child)
 

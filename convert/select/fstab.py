@@ -11,9 +11,13 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
+from formats.core.errors import LimitError
 from formats.core.tree import TreeIndex
 
 FSTAB = b"etc/fstab"
+
+_LINES_MAX = 1000
+"""That mount something; a large server has a few dozen."""
 
 _OCTAL = re.compile(rb"\\([0-3][0-7]{2})")
 _BLANKS = re.compile(rb"[ \t]+")
@@ -174,9 +178,15 @@ def parse_fstab(text: bytes) -> list[FstabLine]:
 def fstab_of(index: TreeIndex) -> list[FstabLine]:
     """Return what a tree's own ``/etc/fstab`` says; nothing if it has none.
 
-    :raises LimitError: if it is larger than ``limits.descriptor_bytes``.
+    :raises LimitError: if it is larger than ``limits.descriptor_bytes``, or has too many lines.
     """
-    return parse_fstab(index.content(FSTAB) or b"")
+    lines = parse_fstab(index.content(FSTAB) or b"")
+    if len(lines) > _LINES_MAX:
+        raise LimitError(
+            f"/etc/fstab mounts {len(lines):,} things, more than the {_LINES_MAX:,} expected",
+            origin=index.tree.origin,
+        )
+    return lines
 
 
 def _unescaped(field: bytes) -> bytes:

@@ -13,10 +13,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from convert.select.fstab import FstabLine, MountKind
-from convert.select.survey import Content, Survey
+from convert.select.refusal import told
+from convert.select.survey import CONTENT_ROLES, Content, Survey
 from convert.trees import ComposedTree
 from formats.core.entry import Entry, Kind, join
-from formats.core.errors import AmbiguousError, ConvertError, UnsupportedError, quoted
+from formats.core.errors import (
+    AmbiguousError,
+    ConvertError,
+    LimitError,
+    UnsupportedError,
+    quoted,
+)
 from formats.core.finding import Action, Finding
 from formats.core.limits import DEFAULT_LIMITS
 from formats.core.opener import Node
@@ -36,7 +43,9 @@ _BOOT_FOLDERS = frozenset({b"boot", b"boot/efi", b"efi", b"boot/firmware"})
 """Folders that a container does without: not to have them loses nothing."""
 
 _AUTO_ROLES = {Role.USR: b"usr", Role.VAR: b"var", Role.HOME: b"home", Role.SRV: b"srv"}
-_CONTENT_ROLES = frozenset({Role.DATA, Role.ROOT, *_AUTO_ROLES})
+
+_MOUNTS_MAX = 64
+"""One volume may be mounted at many places, so that little input can ask for much output."""
 
 _LOST_AND_FOUND = b"lost+found"
 _GIVE_ALL = "give all disks of the machine together"
@@ -78,6 +87,7 @@ def mount_all(
     :param is_dropped: whether the user does without a folder.
     :param is_lenient: report what a conversion could not do without, and go on.
     :raises UnsupportedError: if a system folder is on a volume that is not there, or is not known.
+    :raises LimitError: if there is more to mount than a machine has.
     :raises formats.core.errors.ConvertError: why such a volume cannot be read.
     """
     return _Mounting(survey, root, is_dropped, is_lenient=is_lenient).result()
@@ -147,7 +157,7 @@ class _Mounting:
                 yield _Wish(line.path, nodes, where, missing, is_optional=line.is_optional)
             elif nodes:
                 self._considered.update(map(id, nodes))
-                self._report(line.path, f"{where} says noauto: {self._told(nodes)} is left out")
+                self._report(line.path, f"{where} says noauto: {self._names(nodes)} is left out")
 
     def _automatic(self, mentioned: set[bytes]) -> Iterator[_Wish]:
         """Yield what the types of the partitions around the root say."""
@@ -155,7 +165,7 @@ class _Mounting:
         for role, path in _AUTO_ROLES.items():
             nodes = [node for node in siblings if node.volume.role is role]
             if nodes and path not in mentioned and not self._layers.names_in(path):
-                yield _Wish(path, nodes, f"the type of {self._told(nodes)}")
+                yield _Wish(path, nodes, f"the type of {self._names(nodes)}")
 
     def _siblings(self) -> list[Node]:
         for node in self._survey.names.nodes:
@@ -174,9 +184,20 @@ class _Mounting:
             return
         hidden = self._layers.count_below(point)
         if hidden:
-            evidence = f"{hidden:,} paths of the volume below are hidden by what is mounted there"
+            evidence = f"{hidden:,} paths are hidden by the volume that is mounted there"
             self._findings.append(Finding(HIDDEN, point, Action.REPORTED, evidence))
         self._layers.add(point, content)
+        self._check_limits()
+
+    def _check_limits(self) -> None:
+        mounts = self._layers.mounted().values()
+        entries = len(self._root.index) + sum(len(content.index) for content in mounts)
+        if len(mounts) > _MOUNTS_MAX or entries > DEFAULT_LIMITS.entries:
+            raise LimitError(
+                f"mounts {len(mounts):,} volumes with {entries:,} paths, more than"
+                f" {_MOUNTS_MAX:,} or {DEFAULT_LIMITS.entries:,}",
+                origin=self._root.node.origin,
+            )
 
     def _content(self, wish: _Wish) -> Content:
         """Return what is to be mounted.
@@ -191,7 +212,7 @@ class _Mounting:
             nodes = [node for node in nodes if node.disk == self._root.node.disk] or nodes
         if len(nodes) > 1:
             raise AmbiguousError(
-                f"{self._told(nodes)} are meant alike", hint="give only one of the copies"
+                f"{self._names(nodes)} are meant alike", hint="give only one of the copies"
             )
         if nodes[0] is self._root.node:
             raise UnsupportedError(
@@ -200,7 +221,7 @@ class _Mounting:
         try:
             return self._survey.content(nodes[0])
         except ConvertError as problem:
-            message = f"{self._told(nodes)} {problem.message}"
+            message = f"{self._names(nodes)}: {problem.message}"
             raise type(problem)(message, offset=problem.offset, hint=problem.hint) from problem
 
     def _deny(self, wish: _Wish, problem: ConvertError) -> None:
@@ -241,13 +262,13 @@ class _Mounting:
         if nodes and not any(node is self._root.node for node in nodes):
             self._report(
                 b"",
-                f"{where} says that the root is {printable(spec)}, which is {self._told(nodes)}",
+                f"{where} says that the root is {printable(spec)}, which is {self._names(nodes)}",
             )
 
     def _report_rest(self) -> None:
         """Say which volumes are not a part of the result."""
         for node in self._survey.leaves():
-            if id(node) in self._considered or node.volume.role not in _CONTENT_ROLES:
+            if id(node) in self._considered or node.volume.role not in CONTENT_ROLES:
                 continue
             problem = self._survey.problem(node)
             evidence = problem.message if problem is not None else "the root does not mount it"
@@ -257,16 +278,10 @@ class _Mounting:
 
     def _unread(self) -> str:
         """Return the words for volumes that may be the one that is missing."""
-        names = [
-            f"{self._survey.names.name(node)} {problem.message}"
-            for node in self._survey.leaves()
-            if node.reader is not None
-            and node.volume.role in _CONTENT_ROLES
-            and (problem := self._survey.problem(node)) is not None
-        ]
-        return f" ({'; '.join(names)})" if names else ""
+        words = told(self._survey, self._survey.obstacles())
+        return f" ({words})" if words else ""
 
-    def _told(self, nodes: Sequence[Node]) -> str:
+    def _names(self, nodes: Sequence[Node]) -> str:
         return " and ".join(map(self._survey.names.name, nodes))
 
     def _report(self, path: bytes, evidence: str, action: Action = Action.REPORTED) -> None:

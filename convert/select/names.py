@@ -61,7 +61,7 @@ class VolumeNames:
             return self._devices(spec.removeprefix("/dev/"))
         tag, equals, value = spec.partition("=")
         value = value.removeprefix('"').removesuffix('"')
-        return self._by_tag.get(_key(tag, value), []) if equals else []
+        return self._tagged(tag, value) if equals else []
 
     def matching(self, wanted: str) -> list[Node]:
         """Return the volumes that a user may mean: also by bare label, UUID, name or breadcrumb."""
@@ -90,7 +90,7 @@ class VolumeNames:
             *(("/dev", name) for name in volume.device_names),
         ]
         for tag, value in tags:
-            if value:
+            if value:  # readers have made it printable
                 self._by_tag.setdefault(_key(tag, value), []).append(node)
 
     def _take_disks(self, node: Node) -> None:
@@ -117,22 +117,25 @@ class VolumeNames:
             if name.startswith(folder):
                 value = name.removeprefix(folder)
                 value = _UDEV_ESCAPE.sub(lambda match: chr(int(match[1], 16)), value)
-                return self._by_tag.get(_key(tag, value), [])
+                return self._tagged(tag, value)
         place = _place_of(name)
         if place is None:
-            return self._by_tag.get(_key("/dev", name), [])
+            return self._tagged("/dev", name)
         node = self._by_place.get(place)
         return [node] if node is not None else []
 
+    def _tagged(self, tag: str, value: str) -> list[Node]:
+        return self._by_tag.get(_key(tag, printable(value)), [])
+
     def _kernel_name(self, node: Node) -> str | None:
         place = self._places.get(id(node))
-        if place is None or not place.partition:
+        if place is None:
             return None
-        return f"/dev/sd{_letters(place.disk)}{place.partition}"
+        return f"/dev/sd{_letters(place.disk)}{place.partition or ''}"
 
 
 def _key(tag: str, value: str) -> str:
-    return f"{tag}={printable(value.lower() if tag in _WITHOUT_CASE else value)}"
+    return f"{tag}={value.lower() if tag in _WITHOUT_CASE else value}"
 
 
 def _place_of(name: str) -> _Place | None:

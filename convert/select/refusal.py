@@ -11,11 +11,11 @@ from formats.core.errors import (
     ConvertError,
     EncryptedError,
     UnsupportedError,
+    quoted,
 )
 from formats.core.limits import MIB
 from formats.core.opener import Node
-from formats.core.origin import Origin
-from formats.core.reader import Role
+from formats.core.origin import Origin, printable
 from formats.core.source import ByteSource
 from formats.recognised.row import RecognisedFormat
 
@@ -23,7 +23,6 @@ _SYSTEMS = re.compile(
     r"\b(FreeBSD|OpenBSD|NetBSD|DragonFly|Solaris|MINIX|BeOS|QNX|Plan 9|HP-UX|Haiku)\b"
 )
 """Systems that the types of partitions name."""
-_NOT_FOR_SYSTEMS = frozenset({Role.EFI, Role.BOOT, Role.SWAP, Role.RESERVED})
 _NAMES_SHOWN = 5
 _BLANK_CHECK_BYTES = 64 * MIB
 """How much of a volume is read to say that it is blank."""
@@ -37,14 +36,7 @@ def no_root(survey: Survey) -> ConvertError:
     """
     leaves = survey.leaves()
     systems = _systems(survey)
-    problems = [
-        (node, problem)
-        for node in leaves
-        if node.volume.role not in _NOT_FOR_SYSTEMS
-        and not survey.is_unknown(node)
-        and (problem := survey.problem(node)) is not None
-    ]
-    for group in _by_weight(problems, systems):
+    for group in _by_weight(survey.obstacles(), systems):
         if len(group) == 1 and len(leaves) == 1:
             return group[0][1]
         if group:
@@ -66,7 +58,7 @@ def several_volumes(survey: Survey, wanted: str, nodes: Sequence[Node]) -> Ambig
     """Return the error for a name that means several volumes."""
     names = [survey.names.name(node) for node in nodes]
     return AmbiguousError(
-        f"'{wanted}' means {len(names)} volumes: {', '.join(names)}",
+        f"{quoted(wanted)} means {len(names)} volumes: {', '.join(names)}",
         origin=_origin(survey),
         hint="choose one: " + " or ".join(map(_option, names)),
     )
@@ -80,7 +72,7 @@ def no_volume(survey: Survey, wanted: str) -> UnsupportedError:
         if survey.problem(node) is None
     ]
     return UnsupportedError(
-        f"has no volume '{wanted}'",
+        f"has no volume {quoted(wanted)}",
         origin=_origin(survey),
         hint=f"there is {', '.join(names)}" if names else "no volume in it can be read",
     )
@@ -89,11 +81,18 @@ def no_volume(survey: Survey, wanted: str) -> UnsupportedError:
 def choose_volume(survey: Survey) -> ConvertError:
     """Return the error for an artifact without a root but with several volumes to look into."""
     names = [survey.names.name(content.node) for content in survey.contents()]
+    unread = told(survey, survey.obstacles())
     return AmbiguousError(
-        f"has no Linux root and {len(names)} volumes with files: {', '.join(names)}",
+        f"has no Linux root that can be read; files are in {', '.join(names)}"
+        f"{f' ({unread})' if unread else ''}",
         origin=_origin(survey),
         hint="choose one: " + " or ".join(map(_option, names)),
     )
+
+
+def told(survey: Survey, problems: Sequence[tuple[Node, ConvertError]]) -> str:
+    """Return in words why volumes cannot be read."""
+    return "; ".join(f"{survey.names.name(node)}: {problem.message}" for node, problem in problems)
 
 
 def _option(name: str) -> str:
@@ -118,9 +117,8 @@ def _by_weight(
 
 def _unreadable(survey: Survey, group: Sequence[tuple[Node, ConvertError]]) -> ConvertError:
     first = group[0][1]
-    told = "; ".join(f"{survey.names.name(node)} {problem.message}" for node, problem in group)
     return type(first)(
-        f"no Linux root can be read in it: {told}",
+        f"no Linux root can be read in it: {told(survey, group)}",
         origin=_origin(survey),
         offset=first.offset,
         hint=first.hint,
@@ -171,12 +169,12 @@ def _nothing_there(survey: Survey) -> UnsupportedError:
     contents = survey.contents()
     if any(not content.is_empty for content in contents):
         names = [survey.names.name(content.node) for content in contents]
-        told = [
+        held = [
             f"{name} has {_what(survey, content.node)}"
             for name, content in zip(names, contents, strict=True)
         ]
         return UnsupportedError(
-            f"no Linux root in it: {'; '.join(told)}",
+            f"no Linux root in it: {'; '.join(held)}",
             origin=origin,
             hint=f"'convert export --raw {_option(names[0])}' gives the files of a volume",
         )
@@ -208,7 +206,7 @@ def _what(survey: Survey, node: Node) -> str:
     content = survey.content(node)
     if content.is_root:
         return content.title
-    names = [entry.path.decode("utf-8", "replace") for entry in content.index.children(b"")]
+    names = [printable(entry.path) for entry in content.index.children(b"")]
     if not names:
         return "no files"
     more = ", …" if len(names) > _NAMES_SHOWN else ""

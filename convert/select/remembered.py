@@ -23,9 +23,6 @@ class RememberedTree:
         self._tree = tree
         self._entries = tuple(tree.entries())
 
-    def __len__(self) -> int:
-        return len(self._entries)
-
     @property
     def origin(self) -> Origin:
         """See :class:`~formats.core.tree.Tree`."""

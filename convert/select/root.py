@@ -120,12 +120,12 @@ def _chosen_root(survey: Survey, wanted: str | None) -> Content:
 def _chosen_volume(survey: Survey, wanted: str | None) -> Content:
     if wanted is not None:
         return _wanted(survey, wanted)
+    if survey.roots():
+        return _chosen_root(survey, None)
     contents = survey.contents()
-    if len(contents) > 1 and not survey.roots():
-        raise choose_volume(survey)
-    if len(contents) == 1:
+    if len(contents) == 1 and not survey.obstacles():
         return contents[0]
-    return _chosen_root(survey, None)
+    raise choose_volume(survey) if contents else no_root(survey)
 
 
 def _lone_tree(survey: Survey) -> Content | None:
@@ -161,7 +161,7 @@ def _wanted(survey: Survey, wanted: str) -> Content:
     if len(roots) > 1:
         raise several_roots(survey, [(root.node, root.title) for root in roots])
     if not roots:
-        raise UnsupportedError(f"'{wanted}' is a disk without a Linux root", origin=node.origin)
+        raise UnsupportedError("is a disk without a Linux root", origin=node.origin)
     return roots[0]
 
 

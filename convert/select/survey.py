@@ -17,7 +17,11 @@ from convert.select.remembered import RememberedTree
 from formats.core.entry import Kind
 from formats.core.errors import ConvertError, UnsupportedError
 from formats.core.opener import Artifact, Node
+from formats.core.reader import Role
 from formats.core.tree import Tree, TreeIndex
+
+CONTENT_ROLES = frozenset({Role.DATA, Role.ROOT, Role.USR, Role.VAR, Role.HOME, Role.SRV})
+"""Volumes that may hold what belongs to a tree: not those for booting or swapping."""
 
 _SIGNS: tuple[tuple[bytes, ...], ...] = (
     (
@@ -54,14 +58,18 @@ _KERNEL_FOLDERS = (b"usr", b"dev", b"proc", b"sys")
 class Content:
     """A volume that could be read.
 
-    :ivar tree: walked once.
+    :ivar index: of its tree, walked once.
     :ivar is_root: whether there is an operating system in it.
     """
 
     node: Node
-    tree: Tree
     index: TreeIndex
     is_root: bool
+
+    @property
+    def tree(self) -> Tree:
+        """Its files."""
+        return self.index.tree
 
     @property
     def title(self) -> str:
@@ -129,6 +137,16 @@ class Survey:
         """Tell whether nothing known is in a volume."""
         return node.tree is None and node.problem is None
 
+    def obstacles(self) -> list[tuple[Node, ConvertError]]:
+        """Return the volumes that may hold what is looked for, and why they cannot be read."""
+        return [
+            (node, problem)
+            for node in self.leaves()
+            if node.volume.role in CONTENT_ROLES
+            and not self.is_unknown(node)
+            and (problem := self.problem(node)) is not None
+        ]
+
     def contents(self) -> list[Content]:
         """Return what can be read."""
         return [self.content(node) for node in self.leaves() if self.problem(node) is None]
@@ -156,11 +174,10 @@ class Survey:
         if node.problem is not None:
             return node.problem
         if node.tree is None:
-            return UnsupportedError("nothing known is in it", origin=node.origin)
+            return UnsupportedError("holds nothing known", origin=node.origin)
         try:
-            tree = RememberedTree(node.tree)
-            index = TreeIndex(tree)
-            return Content(node, tree, index, is_root=_is_root(index))
+            index = TreeIndex(RememberedTree(node.tree))
+            return Content(node, index, is_root=_is_root(index))
         except ConvertError as problem:
             return problem.at(node.origin)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from convert.select import Selected, select_browsable, select_root
-from formats.core.errors import ConvertError, EncryptedError, UnsupportedError
+from formats.core.errors import ConvertError, EncryptedError, LimitError, UnsupportedError
 from formats.core.finding import Action
 from formats.core.tree import Tree, TreeIndex
 from tests.images.lvm import blank_disks, lvm_on
@@ -222,8 +222,8 @@ TROUBLES = {
     "a loop of links": ("/dev/sda2 /loop/x ext4", "link without end"),
     "the root itself": ("/dev/sda1 /home ext4", "that is the root itself"),
     "over the root": ("/dev/sda2 /up ext4", "another volume is mounted at /"),
-    "encrypted": ("/dev/sda3 /home ext4", "gpt:3 is a volume encrypted with LUKS1"),
-    "nothing known": ("/dev/sda4 /home ext4", "gpt:4 nothing known is in it"),
+    "encrypted": ("/dev/sda3 /home ext4", "gpt:3: is a volume encrypted with LUKS1"),
+    "nothing known": ("/dev/sda4 /home ext4", "gpt:4: holds nothing known"),
 }
 
 
@@ -255,7 +255,7 @@ def test_what_cannot_be_mounted_is_a_loss_that_is_told(tmp_path: Path, case: str
         ),
         ("/var/a /srv none bind", "/etc/fstab:1: /var/a is another path"),
         ("/dev/sda2 /srv ext4 noauto", "/etc/fstab:1 says noauto: gpt:2 is left out"),
-        ("/dev/sda3 /boot/efi vfat", "/etc/fstab:1: gpt:3 is a FAT filesystem"),
+        ("/dev/sda3 /boot/efi vfat", "/etc/fstab:1: gpt:3: is a FAT filesystem"),
         ("/dev/sda2 / ext4", "/etc/fstab:1 says that the root is /dev/sda2, which is gpt:2"),
     ],
 )
@@ -341,7 +341,7 @@ def test_a_missing_system_folder_says_which_volumes_could_not_be_read(tmp_path: 
     )
     with opened(image) as artifact, pytest.raises(UnsupportedError) as caught:
         select_root(artifact)
-    assert "(gpt:2 is a volume encrypted with LUKS1, which is not read)" in str(caught.value)
+    assert "(gpt:2: is a volume encrypted with LUKS1, which is not read)" in str(caught.value)
 
 
 def test_a_damaged_volume_that_is_needed_gives_its_own_error(tmp_path: Path) -> None:
@@ -427,11 +427,7 @@ def test_what_a_mount_hides_and_what_nothing_mounts_is_reported(tmp_path: Path) 
     with opened(image) as artifact:
         findings = select_root(artifact).findings
     assert [(item.rule, item.path.decode(), item.evidence) for item in findings] == [
-        (
-            "hidden-by-mount",
-            "srv",
-            "2 paths of the volume below are hidden by what is mounted there",
-        ),
+        ("hidden-by-mount", "srv", "2 paths are hidden by the volume that is mounted there"),
         ("volume-left-out", "disk.raw › gpt:3", "the root does not mount it"),
     ]
 
@@ -442,3 +438,31 @@ def test_an_unpartitioned_disk_can_be_mounted(tmp_path: Path) -> None:
     put(home, Ext4({"me": ""}), 0)
     with opened(root, home) as artifact:
         assert mounts(select_root(artifact)) == {"/home": "b.raw"}
+
+
+HOSTILE = {
+    "one volume at many places": [f"/dev/sda2 /srv/{number} ext4" for number in range(65)],
+    "one inside of the other": ["/dev/sda2 /" + "/".join("x" * n) + " ext4" for n in range(1, 66)],
+    "many lines": [f"/dev/sdz{number} /srv/{number} ext4" for number in range(1001)],
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_an_fstab_cannot_ask_for_more_than_a_machine_has(tmp_path: Path, case: str) -> None:
+    fstab = "\n".join(HOSTILE[case]) + "\n"
+    image = disk(tmp_path / "disk.raw", Ext4(root_files(fstab=fstab)), Ext4({"f": ""}))
+    with opened(image) as artifact, pytest.raises(LimitError):
+        select_root(artifact)
+
+
+def test_many_mounts_inside_of_one_another_are_composed(tmp_path: Path) -> None:
+    fstab = "\n".join(HOSTILE["one inside of the other"][:64]) + "\n"
+    image = disk(tmp_path / "disk.raw", Ext4(root_files(fstab=fstab)), Ext4({"x": "", "f": ""}))
+    with opened(image) as artifact:
+        ((evidence, _), *_) = told(select_root(artifact)).values()
+    assert "'x/x' is a file" in evidence
+    image = disk(tmp_path / "disk.raw", Ext4(root_files(fstab=fstab)), Ext4({"f": "content"}))
+    with opened(image) as artifact:
+        tree = select_root(artifact).tree
+        (entry,) = [item for item in tree.entries() if item.path == b"x/" * 64 + b"f"]
+        assert b"".join(tree.read(entry)) == b"content"

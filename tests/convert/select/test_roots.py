@@ -6,6 +6,7 @@ import pytest
 
 from convert.select import select_browsable, select_root, select_volume
 from formats.core.errors import AmbiguousError, ConvertError, UnsupportedError
+from formats.core.tree import Tree, TreeIndex
 from tests.images.systems import Ext4, Made, Part, disk, merged_root_files, root_files, usr_files
 from tests.images.volumes import MIB, blank, opened, patch
 from tests.support.programs import need, run
@@ -198,13 +199,13 @@ REFUSALS: dict[str, tuple[tuple[Part | Ext4 | Made, ...], str, str, str]] = {
     "encrypted": (
         (EFI, Ext4({"vmlinuz": ""}), Made(LUKS, 20)),
         "encrypted",
-        "no Linux root can be read in it: gpt:3 is a volume encrypted with LUKS2",
+        "no Linux root can be read in it: gpt:3: is a volume encrypted with LUKS2",
         "unlock it on a machine that has the key",
     ),
     "a filesystem that is not read": (
         (EFI, Made("mkfs.btrfs -q -M {image}", 16)),
         "unsupported",
-        "no Linux root can be read in it: gpt:2 is a Btrfs filesystem, which is not read",
+        "no Linux root can be read in it: gpt:2: is a Btrfs filesystem, which is not read",
         "copy the files",
     ),
     "only swap": (
@@ -296,9 +297,39 @@ def test_several_volumes_without_a_root_need_a_choice(tmp_path: Path) -> None:
     image = disk(tmp_path / "disk.raw", Ext4({"a": ""}), Ext4({"b": ""}))
     with opened(image) as artifact:
         for select in (select_volume, select_browsable):
-            with pytest.raises(AmbiguousError, match="2 volumes with files: gpt:1, gpt:2"):
+            with pytest.raises(AmbiguousError, match="files are in gpt:1, gpt:2"):
                 select(artifact)
             assert select(artifact, "gpt:2").origin.parts[-1] == "gpt:2"
+
+
+def test_the_only_readable_volume_is_not_taken_for_an_encrypted_root(tmp_path: Path) -> None:
+    image = disk(tmp_path / "disk.raw", EFI, Ext4({"vmlinuz": ""}), Made(LUKS, 20))
+    with opened(image) as artifact:
+        with pytest.raises(AmbiguousError, match="gpt:3: is a volume encrypted with LUKS2"):
+            select_volume(artifact)
+        assert select_volume(artifact, "gpt:2").origin.parts[-1] == "gpt:2"
+
+
+def test_two_disks_of_one_name_have_their_letters(tmp_path: Path) -> None:
+    images = []
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        images.append(tmp_path / folder / "disk.raw")
+        Ext4(root_files(folder)).make(images[-1])
+    with opened(*images) as artifact:
+        with pytest.raises(AmbiguousError) as caught:
+            select_root(artifact)
+        assert caught.value.hint == "choose one: --root /dev/sda or --root /dev/sdb"
+        assert b'PRETTY_NAME="b Linux' in _os_release(select_root(artifact, "/dev/sdb").tree)
+
+
+def _os_release(tree: Tree) -> bytes:
+    return TreeIndex(tree).content(b"etc/os-release") or b""
+
+
+def test_names_of_a_guest_cannot_forge_a_line(tmp_path: Path) -> None:
+    image = disk(tmp_path / "disk.raw", Ext4({"a\nb\x1b[31m": ""}))
+    assert "/a\\x0ab\\x1b[31m" in refused(image).message
 
 
 def test_a_volume_is_untouched_and_a_browsed_root_has_its_mounts(tmp_path: Path) -> None:

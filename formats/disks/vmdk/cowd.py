@@ -10,7 +10,6 @@ import struct
 from array import array
 
 from formats.core.errors import CorruptError, UnsupportedError
-from formats.core.limits import Limits
 from formats.core.source import ByteSource, read_exact
 from formats.disks.vmdk.descriptor import SECTOR_BYTES
 from formats.disks.vmdk.tables import (
@@ -30,11 +29,12 @@ _MAX_GRAIN_SECTORS = 1 << 14
 class CowdTables:
     """Grain tables of an ESXi sparse extent.
 
+    :param directory_bytes: what the grain directory may take in memory.
     :raises UnsupportedError: for a version that is not known.
     :raises CorruptError: for values that the format does not allow.
     """
 
-    def __init__(self, file: ByteSource, limits: Limits) -> None:
+    def __init__(self, file: ByteSource, directory_bytes: int) -> None:
         raw = read_exact(file, 0, _HEADER.size, "the header of the ESXi sparse extent")
         magic, version, _flags, capacity, grain, directory, entries, _free = _HEADER.unpack(raw)
         if magic != MAGIC:
@@ -55,7 +55,7 @@ class CowdTables:
             )
         self._file = file
         offset = directory * SECTOR_BYTES
-        self._directory = read_directory(file, "I", offset, self.geometry, limits)
+        self._directory = read_directory(file, "I", offset, self.geometry, directory_bytes)
         check_sectors(self._directory, file, offset, "grain directory", has_zeroed=False)
 
     def load(self, index: int) -> array[int]:

@@ -39,7 +39,7 @@ _EXTENT = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _ACCESS = re.compile(r"(RW|RDONLY|NOACCESS)\s", re.IGNORECASE)
-_SETTING = re.compile(r'(?P<key>[\w.:/-]+) \s* = \s* (?P<value>"[^"]*"|[^"]*?) \s* $', re.VERBOSE)
+_KEY = re.compile(r"[\w.:/-]+")
 _ENCODING = re.compile(
     rb"""^[ \t]*encoding[ \t]*=[ \t]*"?([\w-]{1,32})""", re.IGNORECASE | re.MULTILINE
 )
@@ -230,20 +230,21 @@ class _Parser:
                     f"lists more than {_MAX_EXTENTS:,} extents", origin=self._origin, offset=offset
                 )
             return
-        match = _SETTING.match(line)
-        if match is None:
+        key, is_setting, value = line.partition("=")
+        key, value = key.rstrip(), value.lstrip()
+        if value.startswith('"') and value.endswith('"', 1):
+            value = value[1:-1]
+        if not is_setting or not _KEY.fullmatch(key) or '"' in value:
             raise CorruptError(
                 f"has a descriptor line that says nothing: {quoted(line[:80])}",
                 origin=self._origin,
                 offset=offset,
             )
-        key, value = match["key"].lower(), match["value"].strip('"')
-        if key.startswith("ddb."):
-            self._database.setdefault(key.removeprefix("ddb."), value)
-        elif self._settings.setdefault(key, value) != value:
-            raise CorruptError(
-                f"states {quoted(match['key'])} twice", origin=self._origin, offset=offset
-            )
+        name = key.lower()
+        if name.startswith("ddb."):
+            self._database.setdefault(name.removeprefix("ddb."), value)
+        elif self._settings.setdefault(name, value) != value:
+            raise CorruptError(f"states {quoted(key)} twice", origin=self._origin, offset=offset)
 
     def _extent(self, line: str, offset: int) -> ExtentLine:
         match = _EXTENT.match(line)

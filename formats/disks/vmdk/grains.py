@@ -21,7 +21,6 @@ from formats.disks.vmdk.descriptor import SECTOR_BYTES
 from formats.disks.vmdk.tables import TRUNCATED, UNALLOCATED, ZEROED, GrainTables, empty_table
 
 _MARKER = struct.Struct("<QI")
-_TABLE_CACHE_BYTES = 8 << 20
 _TABLE_ENTRY_BYTES = 8
 _HINT_RUNS = 1024
 
@@ -30,6 +29,7 @@ class GrainMap:
     """Where each range of a sparse extent is; a :class:`~formats.disks.clusters.ClusterMap`.
 
     :param backing: the parent's bytes of the same range, as long as the extent; None for a base.
+    :param table_bytes: what grain tables may take in memory.
     """
 
     def __init__(
@@ -38,6 +38,7 @@ class GrainMap:
         tables: GrainTables,
         backing: ByteSource | None,
         *,
+        table_bytes: int,
         is_compressed: bool,
     ) -> None:
         self.geometry = tables.geometry
@@ -48,7 +49,7 @@ class GrainMap:
         self._grain_bytes = self.geometry.grain_bytes
         self._entries = self.geometry.table_entries
         self._empty = empty_table(self._entries)
-        kept = max(16, _TABLE_CACHE_BYTES // (self._entries * _TABLE_ENTRY_BYTES))
+        kept = max(2, table_bytes // (self._entries * _TABLE_ENTRY_BYTES))
         self._table = lru_cache(maxsize=kept)(tables.load)
 
     def runs(self, offset: int, length: int) -> Sequence[Run]:

@@ -17,7 +17,6 @@ from typing import NoReturn
 
 from formats.core.errors import CorruptError, LimitError, UnsupportedError, quoted
 from formats.core.finding import Action, Finding
-from formats.core.origin import Origin
 from formats.core.reader import Category, OpenContext, ReaderDoc, Signature, Volume, Volumes
 from formats.core.source import ByteSource, MappedSource, Segment, read_exact
 from formats.disks.vmdk import cowd, sesparse, sparse
@@ -42,6 +41,8 @@ _TEXT_STARTS = (b"#", b" ", b"\t", b"\r", b"\n", b"\xef\xbb\xbf")
 _PART_NAME = re.compile(
     r"(?P<disk>.+)-(?:s\d{3}|f\d{3}|delta|sesparse)(?P<end>\.vmdk)", re.IGNORECASE
 )
+_TABLES_OF_CACHE = 4
+"""Grain tables get one part of the memory in so many, decoded grains the rest."""
 _FLAT_KINDS = frozenset({ExtentKind.FLAT, ExtentKind.VMFS})
 
 
@@ -129,6 +130,8 @@ class _Disk:
         self._context = context
         self._files: dict[str, ByteSource] = {}
         self._facts = descriptor.facts()
+        # All extents together keep to the limit, however many there are.
+        self._cache_bytes = context.limits.cache_bytes // max(1, len(descriptor.extents))
 
     def open_embedded(self, header: sparse.SparseHeader) -> Volumes:
         """Return the disk whose one extent is in the descriptor's own file.
@@ -203,12 +206,11 @@ class _Disk:
             header = sparse.read_header(file)
             self._check_extent(file, header.capacity, line)
             return self._hosted(file, header, backing)
-        limits = self._context.limits
         tables: GrainTables
         if magic.startswith(cowd.MAGIC):
-            tables = cowd.CowdTables(file, limits)
+            tables = cowd.CowdTables(file, self._cache_bytes)
         elif magic == sesparse.MAGIC:
-            tables = sesparse.SeSparseTables(file, limits)
+            tables = sesparse.SeSparseTables(file, self._cache_bytes)
         else:
             raise CorruptError(
                 f"is not a sparse extent, as {self._origin} says", origin=file.origin, offset=0
@@ -232,7 +234,7 @@ class _Disk:
         tables = sparse.HostedTables(
             file,
             header,
-            self._context.limits,
+            self._cache_bytes,
             lambda problem: self._note(
                 "vmdk-redundant-tables",
                 f"the redundant grain tables were used, because the file {problem.message}",
@@ -248,10 +250,11 @@ class _Disk:
         *,
         is_compressed: bool,
     ) -> ByteSource:
-        # All extents together keep to the limit, however many there are.
-        shares = max(1, len(self._descriptor.extents))
-        grains = GrainMap(file, tables, backing, is_compressed=is_compressed)
-        disk = GrainSource(grains, file.origin, self._context.limits.cache_bytes // shares)
+        table_bytes = self._cache_bytes // _TABLES_OF_CACHE
+        grains = GrainMap(
+            file, tables, backing, table_bytes=table_bytes, is_compressed=is_compressed
+        )
+        disk = GrainSource(grains, file.origin, self._cache_bytes - table_bytes)
         self._context.on_close(disk.close)
         return disk
 
@@ -280,7 +283,8 @@ class _Disk:
             raise CorruptError(
                 f"is a snapshot of {quoted(hint)}, which is missing",
                 origin=self._origin,
-                hint="put the parent, with all its parts, beside the snapshot",
+                hint="put the parent, with all its parts, beside the snapshot,"
+                " or allow its folder with --allow-backing DIR",
             ) from error
         opened = self._context.open_as(NAME, file)
         if not isinstance(opened, Volumes):
@@ -304,8 +308,7 @@ class _Disk:
         """
         if self._context.siblings.exists(hint):
             return hint
-        last = re.split(r"[/\\]", hint)[-1]
-        return last if self._context.siblings.exists(last) else hint
+        return re.split(r"[/\\]", hint)[-1]
 
     def _below(self, parent: ByteSource | None, position: int, length: int) -> ByteSource | None:
         """Return the parent's bytes at ``position``; zeros where the parent was smaller."""
@@ -314,7 +317,7 @@ class _Disk:
         there = max(0, min(length, parent.size - position))
         return MappedSource(
             [Segment(0, there, parent, position), Segment(there, length - there, None)],
-            Origin(parent.origin.parts),
+            parent.origin,
         )
 
     def _note(self, rule: str, evidence: str) -> None:

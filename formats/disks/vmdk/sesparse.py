@@ -18,7 +18,6 @@ import struct
 from array import array
 
 from formats.core.errors import CorruptError, UnsupportedError
-from formats.core.limits import Limits
 from formats.core.source import ByteSource, read_exact
 from formats.disks.vmdk.descriptor import SECTOR_BYTES
 from formats.disks.vmdk.tables import (
@@ -48,11 +47,12 @@ _STORED = 3
 class SeSparseTables:
     """Grain tables of a space-efficient sparse extent.
 
+    :param directory_bytes: what the grain directory may take in memory.
     :raises UnsupportedError: for versions and flags that are not known, and a pending journal.
     :raises CorruptError: for values that contradict each other.
     """
 
-    def __init__(self, file: ByteSource, limits: Limits) -> None:
+    def __init__(self, file: ByteSource, directory_bytes: int) -> None:
         self._file = file
         fields = _HEADER.unpack(read_exact(file, 0, _HEADER.size, "the seSparse header"))
         magic, version, capacity, grain, table_sectors, flags = fields[:6]
@@ -88,7 +88,9 @@ class SeSparseTables:
                 offset=136,
             )
         self._directory_offset = directory * SECTOR_BYTES
-        self._directory = read_directory(file, "Q", self._directory_offset, self.geometry, limits)
+        self._directory = read_directory(
+            file, "Q", self._directory_offset, self.geometry, directory_bytes
+        )
 
     def _check_journal(self, volatile_sector: int) -> None:
         offset = volatile_sector * SECTOR_BYTES

@@ -11,11 +11,10 @@ from __future__ import annotations
 import struct
 from array import array
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntFlag
 
 from formats.core.errors import CorruptError, UnsupportedError
-from formats.core.limits import Limits
 from formats.core.source import ByteSource, read_exact
 from formats.disks.vmdk.descriptor import SECTOR_BYTES
 from formats.disks.vmdk.tables import (
@@ -106,7 +105,7 @@ def read_header(file: ByteSource) -> SparseHeader:
         raise CorruptError(
             "has a footer that contradicts its header", origin=file.origin, offset=file.size
         )
-    return footer
+    return replace(header, directory=footer.directory, redundant=footer.redundant)
 
 
 def _parse(file: ByteSource, offset: int) -> SparseHeader:
@@ -226,6 +225,7 @@ def _find_footer(file: ByteSource) -> int:
 class HostedTables:
     """Grain tables of a hosted sparse extent; the redundant ones where the first are damaged.
 
+    :param directory_bytes: what a grain directory may take in memory.
     :param on_damage: told, once, what was wrong where redundant tables had to be used.
     :raises CorruptError: if neither directory can be used.
     """
@@ -234,7 +234,7 @@ class HostedTables:
         self,
         file: ByteSource,
         header: SparseHeader,
-        limits: Limits,
+        directory_bytes: int,
         on_damage: Callable[[CorruptError], None],
     ) -> None:
         self.geometry = header.geometry
@@ -242,7 +242,7 @@ class HostedTables:
         self._has_zeroed = Flag.ZEROED_GRAINS in header.flags
         self._on_damage = on_damage
         self._is_damage_told = False
-        self._limits = limits
+        self._directory_bytes = directory_bytes
         positions = [header.directory]
         if header.redundant not in {0, header.directory}:
             positions.append(header.redundant)
@@ -267,7 +267,7 @@ class HostedTables:
         offset = sector * SECTOR_BYTES
         if sector == 0:
             raise CorruptError("has no grain directory", origin=self._file.origin, offset=56)
-        directory = read_directory(self._file, "I", offset, self.geometry, self._limits)
+        directory = read_directory(self._file, "I", offset, self.geometry, self._directory_bytes)
         check_sectors(directory, self._file, offset, "grain directory", has_zeroed=self._has_zeroed)
         return directory
 

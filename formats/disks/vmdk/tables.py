@@ -14,7 +14,6 @@ from functools import lru_cache
 from typing import Literal, Protocol
 
 from formats.core.errors import CorruptError, LimitError
-from formats.core.limits import Limits
 from formats.core.source import BytesLike, ByteSource, read_exact
 from formats.disks.vmdk.descriptor import SECTOR_BYTES
 
@@ -94,18 +93,18 @@ def little_endian(code: Literal["I", "Q"], raw: BytesLike) -> array[int]:
 
 
 def read_directory(
-    file: ByteSource, code: Literal["I", "Q"], offset: int, geometry: Geometry, limits: Limits
+    file: ByteSource, code: Literal["I", "Q"], offset: int, geometry: Geometry, max_bytes: int
 ) -> array[int]:
     """Return the grain directory at ``offset``, an entry for each grain table.
 
-    :raises LimitError: if it is larger than what a disk may keep in memory.
+    :param max_bytes: what it may take in memory.
+    :raises LimitError: if it is larger.
     :raises CorruptError: if it lies outside of ``file``.
     """
     length = geometry.tables * (4 if code == "I" else 8)
-    if length > limits.cache_bytes:
+    if length > max_bytes:
         raise LimitError(
-            f"has a grain directory of {length:,} bytes, more than the"
-            f" {limits.cache_bytes:,} allowed",
+            f"has a grain directory of {length:,} bytes, more than the {max_bytes:,} allowed",
             origin=file.origin,
             offset=offset,
         )

@@ -16,6 +16,7 @@ from formats.disks.vmdk.reader import READER
 from tests.formats.disks.vmdk.support import opened, qemu_disk, read_disk
 from tests.images.vmdk import (
     SECTOR,
+    TABLE_ENTRIES,
     cowd,
     descriptor,
     grains_of,
@@ -116,6 +117,20 @@ def test_a_directory_that_does_not_fit_into_memory_is_refused(tmp_path: Path) ->
         read_disk(written(tmp_path, data + text.encode().ljust(SECTOR, b"\0")))
 
 
+def test_directories_of_many_extents_share_the_memory(raw: bytes, tmp_path: Path) -> None:
+    qemu_disk(raw, tmp_path, "subformat=monolithicSparse", name="disk-s001.vmdk")
+    text = descriptor("custom", ['RW 8 SPARSE "disk-s001.vmdk"'] * 64)
+    path = write_set(tmp_path, "disk.vmdk", text, {})
+    size = 4 * -(-SIZE // (GRAIN_BYTES * TABLE_ENTRIES))
+    with opened(path, limits=Limits(cache_bytes=64 * size)) as disk:
+        assert whole(disk.source) == raw[: 8 * SECTOR] * 64
+    with (
+        pytest.raises(LimitError, match="grain directory of"),
+        opened(path, limits=Limits(cache_bytes=64 * size - 1)),
+    ):
+        pass
+
+
 # --- two directories
 
 
@@ -199,6 +214,12 @@ def test_a_footer_that_cannot_be_right_is_refused(
     data = edited(data, (footer_of(data) + offset, layout, value))
     with pytest.raises(CorruptError, match=message):
         read_disk(written(tmp_path, data))
+
+
+def test_a_footer_needs_nothing_but_the_directory(raw: bytes, tmp_path: Path) -> None:
+    data = stream(raw)
+    fields = [(footer_of(data) + field, "<Q", 0) for field in (28, 36, 64)]
+    assert read_disk(written(tmp_path, edited(data, *fields))) == raw
 
 
 def with_first_grain(data: bytes, packed: bytes) -> bytes:

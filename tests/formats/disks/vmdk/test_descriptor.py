@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from formats.core.errors import (
@@ -150,3 +152,32 @@ def test_text_beyond_the_limit_is_refused() -> None:
 def test_extents_without_number_are_refused() -> None:
     with pytest.raises(LimitError, match="extents"):
         parsed("# Disk DescriptorFile\n" + "RW 1 ZERO\n" * 20_000)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "start", ["k", "k=x", 'k="x', "k =", "RW", "RW 8", "RW 8 ZERO", 'RW 8 FLAT "a"']
+)
+@pytest.mark.parametrize("end", ["x", '"', "=", '"x"'])
+def test_a_long_line_takes_no_longer_than_to_read_it(start: str, end: str) -> None:
+    with contextlib.suppress(ConvertError):
+        parsed(f"# Disk DescriptorFile\n{start}{' ' * 1_000_000}{end}\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "parent"),
+    [
+        ('parentFileNameHint="a = b.vmdk"', "a = b.vmdk"),
+        ("parentFileNameHint = a b.vmdk", "a b.vmdk"),
+        ('parentFileNameHint=""', ""),
+        ("parentFileNameHint=", ""),
+    ],
+)
+def test_a_value_is_what_its_quotes_hold(line: str, parent: str) -> None:
+    assert parsed(f"# Disk DescriptorFile\n{line}\n").parent_hint == parent
+
+
+@pytest.mark.parametrize("line", ['a="', 'a="b', 'a=b"', 'a="b"c"', "=b", "a b=c"])
+def test_a_setting_with_loose_quotes_or_no_key_is_refused(line: str) -> None:
+    with pytest.raises(CorruptError, match="says nothing"):
+        parsed(f"# Disk DescriptorFile\n{line}\n")

@@ -284,7 +284,13 @@ def make_plan(artifact: Artifact, options: ConvertOptions, notes: Sequence[Findi
     index = TreeIndex(selected.tree, options.limits)
     facts = inspect_tree(index)
     entrypoint = decide_entrypoint(facts, index)
-    normalised = normalise(index, profile=options.profile, keep=options.keep, drop=options.drop)
+    normalised = normalise(
+        index,
+        profile=options.profile,
+        keep=options.keep,
+        drop=options.drop,
+        mount_points=selected.mount_points,
+    )
     tree, additions = with_runtime_folders(normalised.tree, entrypoint.runtime_folders)
     fitted = fit_layer(tree)
     entries, content_bytes = _totals(fitted.tree)

@@ -54,17 +54,23 @@ class Normalised:
 
 
 def normalise(
-    index: TreeIndex, *, profile: Profile, keep: Sequence[str] = (), drop: Sequence[str] = ()
+    index: TreeIndex,
+    *,
+    profile: Profile,
+    keep: Sequence[str] = (),
+    drop: Sequence[str] = (),
+    mount_points: Sequence[bytes] = (),
 ) -> Normalised:
     """Apply the rules of a profile to a tree.
 
     :param keep: ids of rules that are not applied.
     :param drop: further patterns to drop, see :mod:`convert.rules.globs`; they come first.
+    :param mount_points: folders that are volumes of their own.
     :raises UsageError: for an unknown rule, or a pattern that is none.
     """
     _check_keep(keep)
     rules = [rule for rule in rules_of(profile) if rule.id not in keep]
-    run = _Run(index, rules, drop)
+    run = _Run(index, rules, drop, mount_points)
     tree = FilteredTree(index.tree, run.decide)
     findings = tuple(run.findings())
     return Normalised(tree if run.ledger else index.tree, findings)
@@ -106,8 +112,21 @@ class _Below:
 class _Run:
     """One pass over a tree."""
 
-    def __init__(self, index: TreeIndex, rules: Sequence[Rule], drop: Sequence[str]) -> None:
+    def __init__(
+        self,
+        index: TreeIndex,
+        rules: Sequence[Rule],
+        drop: Sequence[str],
+        mount_points: Sequence[bytes],
+    ) -> None:
         self._index = index
+        self._spared = {
+            (rule.id, point)
+            for rule in rules
+            for folder in rule.spare_mounts_below
+            for point in mount_points
+            if point.startswith(folder.strip("/").encode() + b"/")
+        }
         self._folders: dict[bytes, _Below] = {}
         """Only those in which something can happen."""
         self._unused = dict.fromkeys(drop)
@@ -142,7 +161,7 @@ class _Run:
         self, entry: Entry, around: _Below, name: bytes, treatment: _Treatment | None
     ) -> Entry | None:
         state = around.state.step(name) if around.state is not None else None
-        if treatment is None:
+        if treatment is None or (treatment.deed.rule, entry.path) in self._spared:
             if state is not None:
                 self._folders[entry.path] = _Below(state)
             return entry

@@ -69,6 +69,8 @@ class Rule(_Row):
     :ivar profiles: those that apply it.
     :ivar what: for the reference, what it takes away.
     :ivar why: the reason that its findings give.
+    :ivar spare_mounts_below: folders in which it leaves the volumes that fstab mounts there: they
+        hold what the machine is for, whatever the folder's name.
     """
 
     id: str
@@ -81,6 +83,7 @@ class Rule(_Row):
     empty: tuple[Pattern, ...] = ()
     replace: tuple[Replaced, ...] = ()
     remove_lines: tuple[Shortened, ...] = Field(default=(), alias="remove-lines")
+    spare_mounts_below: tuple[str, ...] = Field(default=(), alias="spare-mounts-below")
 
     def plain_patterns(self) -> Iterator[tuple[Verb, str]]:
         """Yield the patterns of the verbs that need nothing else, in the order that counts."""

@@ -59,7 +59,7 @@ class Mounted:
     """
 
     tree: Tree
-    mounts: tuple[tuple[str, Origin], ...]
+    mounts: dict[bytes, Origin]
     findings: tuple[Finding, ...]
 
 
@@ -126,7 +126,7 @@ class _Mounting:
             tree = ComposedTree(tree, {path: content.tree for path, content in mounts.items()})
         return Mounted(
             tree,
-            tuple((f"/{printable(path)}", item.node.origin) for path, item in mounts.items()),
+            {path: content.node.origin for path, content in mounts.items()},
             tuple(self._findings),
         )
 

@@ -24,7 +24,7 @@ from convert.select.survey import Content, Survey
 from formats.core.errors import UnsupportedError
 from formats.core.finding import Action, Finding
 from formats.core.opener import Artifact, Node
-from formats.core.origin import Origin
+from formats.core.origin import Origin, printable
 from formats.core.reader import Category
 from formats.core.tree import Tree
 
@@ -35,12 +35,14 @@ class Selected:
 
     :ivar root: breadcrumb of the volume with the root.
     :ivar mounts: what is laid over it: folder (``/var``) and breadcrumb of the volume.
+    :ivar mount_points: the same folders as paths of the tree.
     :ivar findings: what could not be mounted, is hidden, or is left out.
     """
 
     tree: Tree
     root: Origin
     mounts: tuple[tuple[str, Origin], ...] = ()
+    mount_points: tuple[bytes, ...] = ()
     findings: tuple[Finding, ...] = ()
 
 
@@ -100,7 +102,8 @@ def _selected(root: Content, mounted: Mounted) -> Selected:
         no_system = Finding("no-system", str(root.node.origin).encode(), Action.REPORTED, evidence)
         findings = (no_system, *findings)
     tree = RememberedTree(mounted.tree) if mounted.mounts else mounted.tree
-    return Selected(tree, root.node.origin, mounted.mounts, findings)
+    shown = tuple((f"/{printable(path)}", origin) for path, origin in mounted.mounts.items())
+    return Selected(tree, root.node.origin, shown, tuple(mounted.mounts), findings)
 
 
 def _chosen_root(survey: Survey, wanted: str | None) -> Content:

@@ -185,6 +185,24 @@ def test_a_tree_that_does_not_change_stays_the_same_object(drop: tuple[str, ...]
     assert done.tree is tree
 
 
+def test_volumes_that_fstab_mounts_below_mnt_stay() -> None:
+    text = (
+        "f 644 0:0 mnt/old x\nf 644 0:0 mnt/data/file x\nf 644 0:0 mnt/data/cache/c x\n"
+        "f 644 0:0 media/a/b/file x\nf 644 0:0 tmp/file x\n"
+    )
+    done = normalise(
+        TreeIndex(memory_tree(text)),
+        profile=Profile.CONTAINER,
+        drop=["/mnt/data/cache"],
+        mount_points=[b"media/a/b", b"mnt/data", b"tmp"],
+    )
+    assert paths(done.tree) == [
+        *("media", "media/a", "media/a/b", "media/a/b/file"),
+        *("mnt", "mnt/data", "mnt/data/file", "tmp"),
+    ]
+    assert ("drop", "mnt/data/cache", Action.DROPPED) in told(done)
+
+
 _FIRST, _SECOND, _THIRD = "abc", "xyz", "xyz"
 _EVERY = [
     *_FIRST,

@@ -115,17 +115,25 @@ def _run(arguments: list[str]) -> int:
             hint = f"see '{error.ctx.command_path} --help'"
         return _fail(UsageError(error.format_message().rstrip("."), hint=hint), arguments)
     except ConvertError as error:
+        if isinstance(error.__cause__, BrokenPipeError):
+            return _reader_went_away()
         return _fail(error, arguments)
     except (_Stopped, KeyboardInterrupt, click.Abort):
         return _fail(InterruptedByUserError("stopped; nothing half-written is left"), arguments)
-    except BrokenPipeError:
-        # The reader of our stdout went away (| head): not an error worth a line. Python would
-        # complain once more while it flushes at exit, so stdout is pointed elsewhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except (BrokenPipeError, SystemExit):  # click makes the latter of the former, and only of it
+        return _reader_went_away()
     except Exception as error:  # noqa: BLE001 - the last line of defence: never a traceback
         return _fail(_internal(error), arguments)
     return result if isinstance(result, int) else 0
+
+
+def _reader_went_away() -> int:
+    """End quietly: ``| head`` is no error worth a line.
+
+    Python would complain once more while it flushes at exit, so stdout is pointed elsewhere.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
 
 
 def _internal(error: Exception) -> ConvertError:

@@ -1,11 +1,11 @@
 """Path patterns, as rules and ``--drop`` have them, all matched in one pass over a tree.
 
-================  =====================================================================
-``/var/log/*``    starts at the root of the tree; the first ``/`` may be left out
-``*`` ``?``       any characters, one character, of one name; a leading dot is nothing special
+==================  ============================================================================
+``/var/log/*``      starts at the root of the tree; the first ``/`` may be left out
+``*`` ``?``         any characters, one character, of one name; a leading dot counts like others
 ``[a-c]`` ``[!a]``  one character of a set, or not of it; ``[*]`` is a star
-``**``            as a whole name: any number of folders, also none; at the end everything below
-================  =====================================================================
+``**``              as a whole name: any number of folders, or none; at the end all below
+==================  ============================================================================
 
 A pattern that matches a folder means all that is in it, too. Names are bytes, and case counts.
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from convert.options import Profile
-from convert.rules.globs import PatternSet, State
+from convert.rules.globs import PatternSet, State, components
 from convert.rules.ledger import Deed, Ledger
 from convert.rules.places import Places
 from convert.rules.table import Rule, Verb, all_rules, rules_of
@@ -134,7 +134,10 @@ class _Run:
         self.ledger = Ledger()
         places = Places(index)
         patterns: PatternSet[_Treatment] = PatternSet()
-        for rank, (pattern, treatment) in enumerate(_treatments(rules, drop)):
+        for pattern in drop:
+            treatment = _treatment(Verb.DROP, DROP_OPTION, pattern)
+            patterns.add(places.followed(components(pattern)), treatment)
+        for rank, (pattern, treatment) in enumerate(_treatments(rules), start=1):
             for names in places.expanded(pattern):
                 patterns.add(names, treatment._replace(rank=rank))
         start = patterns.start()
@@ -204,13 +207,11 @@ class _Run:
         """Yield what was done, in the order of the tree, and what was asked for in vain."""
         yield from self.ledger.findings()
         for pattern in self._unused:
-            yield Finding(DROP_OPTION, b"", Action.REPORTED, f"{pattern} matches no path")
+            yield Finding(DROP_OPTION, b"", Action.REPORTED, f"{pattern} matches nothing that is left to drop")
 
 
-def _treatments(rules: Sequence[Rule], drop: Sequence[str]) -> Iterator[tuple[str, _Treatment]]:
+def _treatments(rules: Sequence[Rule]) -> Iterator[tuple[str, _Treatment]]:
     """Yield each pattern and what it asks for, in the order that counts."""
-    for pattern in drop:
-        yield pattern, _treatment(Verb.DROP, DROP_OPTION, pattern)
     for rule in rules:
         for verb, pattern in rule.plain_patterns():
             yield pattern, _treatment(verb, rule.id, rule.why)

@@ -24,19 +24,14 @@ class Places:
         self._known: dict[str, tuple[bytes, ...]] = {}
 
     def expanded(self, pattern: str) -> Iterator[tuple[bytes, ...]]:
-        """Yield the names of each pattern that ``pattern`` stands for.
-
-        Links that lead to what is meant are followed, inside the tree. The folder whose whole
-        content is meant (``/mnt/**``) must really be there: if it is a link, whatever it leads to
-        has another name, and stays.
-        """
+        """Yield the names of each pattern that a rule's ``pattern`` stands for."""
         match = _PLACEHOLDER.fullmatch(pattern)
         if match is None:
-            yield self._followed(components(pattern))
+            yield self.followed(components(pattern))
             return
         rest = components(match[2]) if match[2] else ()
         for path in self._places(match[1]):
-            yield self._followed((*escaped(path), *rest))
+            yield self.followed((*escaped(path), *rest))
 
     def _places(self, name: str) -> tuple[bytes, ...]:
         known = self._known.get(name)
@@ -44,10 +39,15 @@ class Places:
             known = self._known[name] = tuple(sorted(set(_PLACEHOLDERS[name](self._index))))
         return known
 
-    def _followed(self, names: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    def followed(self, names: tuple[bytes, ...]) -> tuple[bytes, ...]:
+        """Return the pattern with links that lead to what it means followed, inside the tree.
+
+        The folder whose whole content is meant (``/mnt/**``) must really be there: if it is a
+        link, whatever it leads to has another name, and stays.
+        """
         literal = len(tuple(takewhile(is_literal, names)))
         means_all = literal < len(names) and names[literal] in _WHOLE_CONTENT
-        on_the_way = literal - 1 if means_all or literal == len(names) else literal
+        on_the_way = max(literal - 1, 0) if means_all or literal == len(names) else literal
         folder = self._index.resolve(b"/".join(names[:on_the_way]))
         if folder is None or folder.kind is not Kind.FOLDER:
             return names
@@ -69,7 +69,7 @@ def _swap_files(index: TreeIndex) -> Iterator[bytes]:
     for line in fstab_of(index):
         if line.kind is MountKind.SWAP and line.spec.startswith(b"/"):
             entry = index.resolve(line.spec)
-            if entry is not None and entry.kind is Kind.FILE:
+            if entry is not None and entry.kind in {Kind.FILE, Kind.HARDLINK}:
                 yield entry.path
 
 

@@ -170,7 +170,20 @@ def test_a_users_pattern_comes_before_the_rules() -> None:
 def test_a_pattern_that_matches_nothing_is_told() -> None:
     done = dropped("f 644 0:0 srv/a x\n", "/srv/a", "/srv/b")
     assert told(done)[1:] == [("drop", "", Action.REPORTED)]
-    assert done.findings[1].evidence == "/srv/b matches no path"
+    assert done.findings[1].evidence == "/srv/b matches nothing that is left to drop"
+
+
+def test_braces_of_a_user_are_only_characters() -> None:
+    text = (
+        "f 644 0:0 etc/passwd me:x:1:1::/home:/bin/sh\\n\nf 644 0:0 home/x x\nf 644 0:0 {home}/x x"
+    )
+    assert told(dropped(text, "/{home}/x")) == [("drop", "{home}/x", Action.DROPPED)]
+    assert told(dropped(text, "/{nope}/x")) == [("drop", "", Action.REPORTED)]
+
+
+def test_a_folder_named_like_a_wildcard_is_no_wildcard() -> None:
+    done = dropped("f 644 0:0 **/x.pyc x\nf 644 0:0 a/x.pyc x\n", "/**/*.pyc")
+    assert paths(done.tree) == ["**", "a"]
 
 
 def test_a_pattern_that_is_none_is_refused() -> None:

@@ -22,20 +22,19 @@ from dataclasses import dataclass
 from convert.destination import ImageDestination
 from convert.layers.walk import announced, content
 from convert.oci.blobs import digest_of, layer_tar
-from convert.oci.contents import Found, ImageContents
+from convert.oci.contents import ImageContents
 from convert.oci.descriptor import Platform
 from convert.oci.digest import Digest
-from convert.oci.problems import Code, Problem, Problems
+from convert.oci.problems import ClaimError, Code, Problem, Problems
 from convert.oci.store import Store, open_store
-from convert.oci.stored import Claim, StoredImage, StoredLayer, codec_of, read_image
-from convert.oci.tarstream import StreamInput, TarReader
+from convert.oci.stored import Claim, StoredLayer, codec_of, read_image
+from convert.oci.tarstream import StreamInput, TarMember, TarReader
 from formats.core.entry import Entry, Kind
 from formats.core.errors import (
     CorruptError,
     InputReadError,
     LimitError,
     UnsupportedError,
-    VerificationError,
     quoted,
 )
 from formats.core.limits import DEFAULT_LIMITS, Limits
@@ -54,7 +53,7 @@ class Verification:
         could be read.
     :ivar layers: how many were read to their end.
     :ivar entries: how many paths they hold, counted in each layer.
-    :ivar size: bytes of all blobs that were hashed.
+    :ivar size: bytes of all layers' blobs.
     :ivar is_compared: it was held against a tree.
     :ivar problems: what is wrong, the first thousand; empty for a sound image.
     :ivar problem_count: how many there are in all.
@@ -90,11 +89,11 @@ def verify_image(
     run = _Run(limits, progress)
     try:
         with closing(open_store(where, limits)) as store:
-            run.verify(store, read_image(store, where), tree, mtime_limit)
+            run.verify(store, where, tree, mtime_limit)
     except InputReadError:
         raise
-    except VerificationError as error:
-        run.problems.add(Code.MISSING, str(error.origin), error.message)
+    except ClaimError as error:
+        run.problems.add(error.problem.code, error.problem.where, error.problem.message)
     except CorruptError as error:
         run.problems.add(Code.DOCUMENT, str(error.origin), error.message)
     return run.result(is_compared=tree is not None)
@@ -128,34 +127,17 @@ class _Run:
         )
 
     def verify(
-        self, store: Store, image: StoredImage, tree: Tree | None, mtime_limit: int | None
+        self, store: Store, where: ImageDestination, tree: Tree | None, mtime_limit: int | None
     ) -> None:
         """Check one thing after the other."""
-        self._platform = image.platform
-        for contradiction in image.contradictions:
-            self.problems.add(Code.DISAGREEMENT, str(store.origin), contradiction)
-        if image.manifest is not None:
-            self._digest = self._check_blob(image.manifest, store.open(image.manifest.name))
-        self._check_blob(image.config, store.open(image.config.name))
+        image = read_image(store, where, self.problems)
+        self._digest, self._platform = image.digest, image.platform
         contents = ImageContents(self.problems, self._limits, with_digests=tree is not None)
         for layer in image.layers:
             self._check_layer(store, layer, contents)
         self._entries = contents.entry_count
         if tree is not None:
-            _compare(contents.paths, tree, mtime_limit, self._limits, self.problems)
-
-    def _check_blob(self, claim: Claim, source: ByteSource) -> Digest:
-        digest = digest_of(source, self._tell)
-        self._size += source.size
-        if claim.digest not in {None, digest}:
-            self.problems.add(
-                Code.DIGEST, claim.what, f"has the digest {digest}, not {claim.digest}"
-            )
-        if claim.size not in {None, source.size}:
-            self.problems.add(
-                Code.SIZE, claim.what, f"has {source.size:,} bytes, not {claim.size:,}"
-            )
-        return digest
+            _compare(contents, tree, mtime_limit, self._limits, self.problems)
 
     def _tell(self, length: int) -> None:
         if self._progress is not None:
@@ -171,8 +153,8 @@ class _Run:
             contents.add_layer(what, TarReader(tar, self._limits))
         except InputReadError:
             raise
-        except VerificationError as error:
-            self.problems.add(Code.MISSING, what, str(error))
+        except ClaimError as error:
+            self.problems.add(error.problem.code, what, str(error))
         except (CorruptError, UnsupportedError) as error:
             self.problems.add(Code.LAYER, what, str(error))
         else:
@@ -182,6 +164,13 @@ class _Run:
                 self.problems.add(
                     Code.DIFF_ID, what, f"has the diff_id {found}, not {layer.diff_id}"
                 )
+
+    def _check_blob(self, claim: Claim, source: ByteSource) -> None:
+        self._size += source.size
+        claim.check_size(source.size, self.problems)
+        wrong = claim.wrong_digest(digest_of(source, self._tell))
+        if wrong is not None:
+            self.problems.add(Code.DIGEST, claim.what, wrong)
 
     def _unpack(
         self, source: ByteSource, layer: StoredLayer, tap: Callable[[BytesLike], object]
@@ -200,31 +189,31 @@ class _Run:
 
 
 def _compare(
-    paths: dict[bytes, Found],
+    contents: ImageContents,
     tree: Tree,
     mtime_limit: int | None,
     limits: Limits,
     problems: Problems,
 ) -> None:
     """Hold an image's paths against a tree's, both ways."""
-    extra = set(paths)
+    extra = set(contents.paths)
     for entry in announced(tree, limits):
         where = printable(entry.path) or "/"
-        found = paths.get(entry.path)
+        found = contents.paths.get(entry.path)
         if found is None:
             problems.add(Code.LOST_PATH, where, "is not in the image")
             continue
         extra.discard(entry.path)
-        differences = list(_differences(entry, found.entry, mtime_limit))
-        if entry.kind is Kind.FILE and not differences and _digest(tree, entry) != found.sha256:
-            differences.append("has other content")
+        differences = list(_differences(entry, found, mtime_limit))
+        if not differences and entry.kind is Kind.FILE:
+            differences += _content_difference(tree, entry, contents.digests[entry.path])
         if differences:
             problems.add(Code.DIFFERENT_PATH, where, ", ".join(differences))
     for path in sorted(extra):
         problems.add(Code.EXTRA_PATH, printable(path) or "/", "is in the image only")
 
 
-def _differences(wanted: Entry, found: Entry, mtime_limit: int | None) -> Iterator[str]:
+def _differences(wanted: Entry, found: TarMember, mtime_limit: int | None) -> Iterator[str]:
     if wanted.kind is not found.kind:
         yield f"is a {found.kind.value}, not a {wanted.kind.value}"
         return
@@ -238,7 +227,7 @@ def _differences(wanted: Entry, found: Entry, mtime_limit: int | None) -> Iterat
     for name, ours, theirs in (
         ("mode", oct(wanted.mode), oct(found.mode)),
         ("owner", f"{wanted.uid}:{wanted.gid}", f"{found.uid}:{found.gid}"),
-        ("time", mtime, found.mtime_ns // _SECOND_NS),
+        ("time", mtime, found.mtime),
         ("size", wanted.size, found.size),
         ("device", wanted.device, found.device),
     ):
@@ -249,8 +238,8 @@ def _differences(wanted: Entry, found: Entry, mtime_limit: int | None) -> Iterat
         yield f"has other xattrs: {', '.join(map(printable, sorted(names)))}"
 
 
-def _digest(tree: Tree, entry: Entry) -> bytes:
+def _content_difference(tree: Tree, entry: Entry, found: bytes) -> list[str]:
     sha256 = hashlib.sha256()
     for chunk in content(tree, entry):
         sha256.update(chunk)
-    return sha256.digest()
+    return [] if sha256.digest() == found else ["has other content"]

@@ -9,35 +9,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from convert.oci.problems import Code, Problems
 from convert.oci.tarstream import TarMember, TarReader
-from formats.core.entry import Entry, Kind
+from formats.core.entry import Kind
 from formats.core.errors import LimitError, quoted
 from formats.core.limits import GIB, Limits
 from formats.core.origin import printable
 
 WHITEOUT = b".wh."
 _OPAQUE = b".wh..wh..opq"
-_MEMORY_BYTES = GIB
+_MEMORY_BYTES = 3 * GIB // 2
 """What all paths may take. Two million entries of a usual kind take less."""
-_ENTRY_BYTES = 320
+_ENTRY_BYTES = 480
 """About what a path takes apart from its names and xattrs; measured."""
-_SECOND_NS = 10**9
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A path of an image.
-
-    :ivar entry: what its tar member says; ``mtime_ns`` is in whole seconds. A hard link has a size
-        of 0 and no xattrs, as in the tar.
-    :ivar sha256: digest of a file's content, where it was asked for.
-    """
-
-    entry: Entry
-    sha256: bytes | None = None
 
 
 class ImageContents:
@@ -45,11 +30,13 @@ class ImageContents:
 
     :param with_digests: hash every file's content.
     :ivar paths: those that are visible when all layers lie on each other.
+    :ivar digests: SHA-256 of each file in them, if asked for.
     :ivar entry_count: tar members of all layers.
     """
 
     def __init__(self, problems: Problems, limits: Limits, *, with_digests: bool) -> None:
-        self.paths: dict[bytes, Found] = {}
+        self.paths: dict[bytes, TarMember] = {}
+        self.digests: dict[bytes, bytes] = {}
         self.entry_count = 0
         self._problems = problems
         self._limits = limits
@@ -66,12 +53,11 @@ class ImageContents:
         layer = _Layer(name, self._problems, self._limits)
         for member in reader:
             self._count(member)
-            layer.add(member, _digest(reader) if self._digest_is_wanted(member) else None)
+            path = layer.add(member)
+            if self._with_digests and path is not None and member.kind is Kind.FILE:
+                self.digests[path] = _digest(reader)
         layer.check_whiteouts(self.paths)
         self.paths = {**layer.visible(self.paths), **layer.paths}
-
-    def _digest_is_wanted(self, member: TarMember) -> bool:
-        return self._with_digests and member.kind is Kind.FILE
 
     def _count(self, member: TarMember) -> None:
         self.entry_count += 1
@@ -99,7 +85,7 @@ class _Layer:
     """The paths of one layer."""
 
     def __init__(self, name: str, problems: Problems, limits: Limits) -> None:
-        self.paths: dict[bytes, Found] = {}
+        self.paths: dict[bytes, TarMember] = {}
         self._hidden: set[bytes] = set()
         self._opaque: set[bytes] = set()
         self._name = name
@@ -109,42 +95,28 @@ class _Layer:
     def _bad(self, code: Code, path: bytes, message: str) -> None:
         self._problems.add(code, f"{self._name}, {printable(path) or '/'}", message)
 
-    def add(self, member: TarMember, sha256: bytes | None) -> None:
-        """Take a member, noting what is wrong with it."""
+    def add(self, member: TarMember) -> bytes | None:
+        """Take a member, noting what is wrong with it; return its path if it has one."""
         path = _clean(member.name, member.kind)
         if path is None:
             self._bad(Code.PATH, member.name, "is not a clean relative path")
-            return
+            return None
         if self._is_too_long(path):
             self._bad(Code.PATH, path, "is longer or deeper than paths may be")
-            return
+            return None
         if path in self.paths:
             self._bad(Code.REPEATED_PATH, path, "is there twice")
         folder, _, name = path.rpartition(b"/")
         parent = self.paths.get(folder) if folder else None
-        if folder and (parent is None or parent.entry.kind is not Kind.FOLDER):
+        if folder and (parent is None or parent.kind is not Kind.FOLDER):
             self._bad(Code.NO_FOLDER, path, "comes before the folder it is in, or without it")
         if name.startswith(WHITEOUT):
             self._add_whiteout(folder, name)
-            return
-        target = member.target
+            return None
         if member.kind is Kind.HARDLINK:
-            target = self._link_target(path, member)
-        self.paths[path] = Found(
-            Entry(
-                path=path,
-                kind=member.kind,
-                mode=member.mode,
-                uid=member.uid,
-                gid=member.gid,
-                mtime_ns=member.mtime * _SECOND_NS,
-                size=member.size,
-                target=target,
-                device=member.device,
-                xattrs=member.xattrs,
-            ),
-            sha256,
-        )
+            self._check_link(path, member)
+        self.paths[path] = member
+        return path
 
     def _is_too_long(self, path: bytes) -> bool:
         limits = self._limits
@@ -154,29 +126,17 @@ class _Layer:
             or any(len(name) > limits.name_bytes for name in path.split(b"/"))
         )
 
-    def _link_target(self, path: bytes, member: TarMember) -> bytes:
-        """Return where a hard link leads, noting what is wrong with that."""
-        spelled = member.target or b""
-        target = _clean(spelled, Kind.FILE)
-        found = self.paths.get(target) if target is not None else None
-        if target is None or found is None:
-            self._bad(
-                Code.HARD_LINK, path, f"is a hard link to {quoted(spelled)}, which is not before it"
-            )
-            return spelled
-        entry = found.entry
-        if entry.kind in {Kind.FOLDER, Kind.HARDLINK}:
-            self._bad(
-                Code.HARD_LINK, path, f"is a hard link to {quoted(spelled)}, a {entry.kind.value}"
-            )
+    def _check_link(self, path: bytes, member: TarMember) -> None:
+        target = self.paths.get(member.target or b"")
+        name = quoted(member.target or b"")
+        if target is None:
+            self._bad(Code.HARD_LINK, path, f"is a hard link to {name}, which is not before it")
+            return
+        if target.kind in {Kind.FOLDER, Kind.HARDLINK}:
+            self._bad(Code.HARD_LINK, path, f"is a hard link to {name}, a {target.kind.value}")
         # Clients set what the link's header says, on the one file that both are names of.
-        mtime = entry.mtime_ns // _SECOND_NS
-        theirs = (entry.mode, entry.uid, entry.gid, mtime)
-        if theirs != (member.mode, member.uid, member.gid, member.mtime):
-            self._bad(
-                Code.HARD_LINK, path, f"has another mode, owner or time than {quoted(spelled)}"
-            )
-        return target
+        if _attributes(target) != _attributes(member):
+            self._bad(Code.HARD_LINK, path, f"has another mode, owner or time than {name}")
 
     def _add_whiteout(self, folder: bytes, name: bytes) -> None:
         if name == _OPAQUE:
@@ -188,17 +148,15 @@ class _Layer:
             return
         self._hidden.add(folder + b"/" + hidden if folder else hidden)
 
-    def check_whiteouts(self, below: dict[bytes, Found]) -> None:
+    def check_whiteouts(self, below: dict[bytes, TarMember]) -> None:
         """Note whiteouts that hide nothing: clients either fail on them or show them as files."""
         there = below.keys() | ({b""} if below else set())
         for path in sorted((self._hidden | self._opaque) - there):
             self._bad(Code.WHITEOUT, path, "is hidden by a whiteout, but not there")
 
-    def visible(self, below: dict[bytes, Found]) -> dict[bytes, Found]:
+    def visible(self, below: dict[bytes, TarMember]) -> dict[bytes, TarMember]:
         """Return what can still be seen of the layers below."""
-        replaced = {
-            path for path, found in self.paths.items() if found.entry.kind is not Kind.FOLDER
-        }
+        replaced = {path for path, found in self.paths.items() if found.kind is not Kind.FOLDER}
         closed = (self._hidden | replaced) & below.keys()
         opaque = self._opaque
         if not closed and not opaque:
@@ -209,6 +167,10 @@ class _Layer:
             if path not in closed
             and not any(folder in closed or folder in opaque for folder in _folders(path))
         }
+
+
+def _attributes(member: TarMember) -> tuple[int, int, int, int]:
+    return member.mode, member.uid, member.gid, member.mtime
 
 
 def _folders(path: bytes) -> Iterable[bytes]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from formats.core.errors import VerificationError
+
 _KEPT = 1000
 _TEXT_CHARACTERS = 10_000
 """Enough for two paths; names in a hostile tar can have a mebibyte."""
@@ -52,6 +54,14 @@ class Problem:
         return f"{self.where}: {self.message}"
 
 
+class ClaimError(VerificationError):
+    """A claim does not hold, and nothing that depends on it can be looked at."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(str(problem))
+        self.problem = problem
+
+
 class Problems:
     """Collects problems: keeps the first thousand, and counts them all."""
 
@@ -60,11 +70,10 @@ class Problems:
         self._kept: list[Problem] = []
 
     def add(self, code: Code, where: str, message: str) -> None:
-        """Take a problem."""
+        """Note a problem."""
         self.total += 1
         if len(self._kept) < _KEPT:
-            texts = (text[:_TEXT_CHARACTERS] for text in (where, message))
-            self._kept.append(Problem(code, *texts))
+            self._kept.append(Problem(code, where[:_TEXT_CHARACTERS], message[:_TEXT_CHARACTERS]))
 
     @property
     def kept(self) -> tuple[Problem, ...]:

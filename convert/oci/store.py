@@ -11,6 +11,7 @@ from typing import Protocol
 
 from convert.destination import ImageDestination, LayoutDestination
 from convert.oci.layout import BLOBS
+from convert.oci.problems import ClaimError, Code, Problem
 from convert.oci.tarstream import SourceInput, TarReader
 from convert.staging import is_real_folder
 from formats.core.entry import Kind
@@ -18,7 +19,6 @@ from formats.core.errors import (
     CorruptError,
     InputReadError,
     UsageError,
-    VerificationError,
     quoted,
 )
 from formats.core.limits import Limits
@@ -41,7 +41,7 @@ class Store(Protocol):
     def open(self, name: str) -> ByteSource:
         """Return a file, open until the store is closed.
 
-        :raises VerificationError: if there is none of this name.
+        :raises ClaimError: if there is none of this name.
         :raises CorruptError: if it is something else than a file.
         """
         ...
@@ -78,7 +78,7 @@ class FolderStore:
         """See :class:`Store`."""
         path, origin = self._folder / name, self.origin.child(name)
         if not self.has(name):
-            raise VerificationError("is not there", origin=origin)
+            raise ClaimError(Problem(Code.MISSING, str(origin), "is not there"))
         if path.is_symlink() or not path.is_file():
             raise CorruptError("is not a file", origin=origin)
         source = FileSource(path, origin, follow=False)
@@ -119,7 +119,7 @@ class ArchiveStore:
         """See :class:`Store`."""
         origin = self.origin.child(name)
         if name not in self._members:
-            raise VerificationError("is not there", origin=origin)
+            raise ClaimError(Problem(Code.MISSING, str(origin), "is not there"))
         kind, offset, size = self._members[name]
         if kind is not Kind.FILE:
             raise CorruptError("is not a file", origin=origin)

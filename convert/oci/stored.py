@@ -26,13 +26,13 @@ from convert.oci.image import MAXIMUM_LAYERS
 from convert.oci.layout import BLOBS, INDEX_FILE, LAYOUT_FILE
 from convert.oci.manifest import Manifest, parse_index
 from convert.oci.names import docker_name_of_ref
+from convert.oci.problems import ClaimError, Code, Problem, Problems
 from convert.oci.store import Store
 from formats.core.errors import (
     AmbiguousError,
     CorruptError,
     LimitError,
     UnsupportedError,
-    VerificationError,
     quoted,
 )
 from formats.core.origin import Origin
@@ -61,6 +61,17 @@ class Claim:
         """Return what a descriptor says of its blob."""
         return cls(what, blob_name(descriptor.digest), descriptor.digest, descriptor.size)
 
+    def check_size(self, size: int, problems: Problems) -> None:
+        """Note it if the file has another size."""
+        if self.size not in {None, size}:
+            problems.add(Code.SIZE, self.what, f"has {size:,} bytes, not {self.size:,}")
+
+    def wrong_digest(self, digest: Digest) -> str | None:
+        """Return what is wrong if the file has this digest."""
+        if self.digest in {None, digest}:
+            return None
+        return f"has the digest {digest}, not {self.digest}"
+
 
 @dataclass(frozen=True, slots=True)
 class StoredLayer:
@@ -77,17 +88,14 @@ class StoredLayer:
 
 @dataclass(frozen=True, slots=True)
 class StoredImage:
-    """An image's documents, read, and not yet checked against any blob.
+    """What an image's documents say. They have the digests that are claimed of them.
 
-    :ivar manifest: None in a docker-archive.
-    :ivar contradictions: what the documents do not agree on, one sentence each.
+    :ivar digest: of the manifest; None in a docker-archive, which has none.
     """
 
+    digest: Digest | None
     platform: Platform
-    manifest: Claim | None
-    config: Claim
     layers: tuple[StoredLayer, ...]
-    contradictions: tuple[str, ...]
 
 
 def blob_name(digest: Digest) -> str:
@@ -95,18 +103,19 @@ def blob_name(digest: Digest) -> str:
     return f"{BLOBS.as_posix()}/{digest.encoded}"
 
 
-def read_image(store: Store, where: ImageDestination) -> StoredImage:
+def read_image(store: Store, where: ImageDestination, problems: Problems) -> StoredImage:
     """Read the documents of the image that ``where`` names.
 
+    :param problems: gets what they do not agree on.
+    :raises ClaimError: if one is missing or has another digest: what it says is not looked at.
     :raises CorruptError: if one is damaged.
-    :raises VerificationError: if one is missing.
     :raises AmbiguousError: if several images could be meant.
     :raises UnsupportedError: for what is no image of layers that are read here.
     :raises LimitError: if one is too large.
     """
     if isinstance(where, DockerArchiveDestination):
-        return _read_docker_image(store, str(where.name) if where.name else None)
-    return _read_oci_image(store, where)
+        return _read_docker_image(store, str(where.name) if where.name else None, problems)
+    return _read_oci_image(store, where, problems)
 
 
 def codec_of(layer: StoredLayer, source: ByteSource) -> Codec:
@@ -117,16 +126,14 @@ def codec_of(layer: StoredLayer, source: ByteSource) -> Codec:
     return next((codec for magic, codec in _MAGIC.items() if head.startswith(magic)), Codec.NONE)
 
 
-def _read_oci_image(store: Store, where: _Layouts) -> StoredImage:
-    layout = _document(store, LAYOUT_FILE, "the layout file")
+def _read_oci_image(store: Store, where: _Layouts, problems: Problems) -> StoredImage:
+    layout = _document(store, Claim("the layout file", LAYOUT_FILE), problems)
     if layout.text("imageLayoutVersion") != "1.0.0":
         raise layout.bad("imageLayoutVersion", "is not 1.0.0")
-    index = parse_index(_document(store, INDEX_FILE, "the index"))
+    index = parse_index(_document(store, Claim("the index", INDEX_FILE), problems))
     entry = _named(index, where.tag, store.origin)
-    manifest_claim = Claim.of("the manifest", entry)
-    manifest = Manifest.parse(_document(store, manifest_claim.name, "the manifest"))
-    config_claim = Claim.of("the config", manifest.config)
-    config = _Config.parse(_document(store, config_claim.name, "the config"))
+    manifest = Manifest.parse(_document(store, Claim.of("the manifest", entry), problems))
+    config = _Config.parse(_document(store, Claim.of("the config", manifest.config), problems))
     _check_count(len(manifest.layers), store.origin)
     contradictions = list(config.contradictions(len(manifest.layers)))
     if manifest.config.media_type != media.CONFIG:
@@ -135,43 +142,37 @@ def _read_oci_image(store: Store, where: _Layouts) -> StoredImage:
         contradictions.append(f"the index says {entry.platform}, the config {config.platform}")
     if isinstance(where, OciArchiveDestination) and store.has(DOCKER_MANIFEST):
         contradictions += _docker_contradictions(store, manifest, where.tag)
-    return StoredImage(
-        config.platform,
-        manifest_claim,
-        config_claim,
-        tuple(
-            StoredLayer(
-                Claim.of(f"layer {number}", layer), _codec(layer, store.origin), config.diff(number)
-            )
-            for number, layer in enumerate(manifest.layers, start=1)
-        ),
-        tuple(contradictions),
+    for contradiction in contradictions:
+        problems.add(Code.DISAGREEMENT, str(store.origin), contradiction)
+    layers = (
+        StoredLayer(
+            Claim.of(f"layer {number}", layer), _codec(layer, store.origin), config.diff(number)
+        )
+        for number, layer in enumerate(manifest.layers, start=1)
     )
+    return StoredImage(entry.digest, config.platform, tuple(layers))
 
 
-def _read_docker_image(store: Store, name: str | None) -> StoredImage:
+def _read_docker_image(store: Store, name: str | None, problems: Problems) -> StoredImage:
     found = _docker_images(store)
     if name is not None:
         found = [item for item in found if name in item.texts("RepoTags")]
     if len(found) != 1:
         raise _not_one(len(found), name, store.origin)
     config_name = found[0].text("Config")
-    config = _Config.parse(_document(store, config_name, "the config"))
-    names = found[0].texts("Layers")
-    _check_count(len(names), store.origin)
     # <digest>.json, and since Docker 25 blobs/sha256/<digest>
     stem = config_name.rpartition("/")[2].removesuffix(".json")
     digest = Digest.parse(f"sha256:{stem}", store.origin)
-    return StoredImage(
-        config.platform,
-        None,
-        Claim("the config", config_name, digest),
-        tuple(
-            StoredLayer(Claim(f"layer {number}", layer), None, config.diff(number))
-            for number, layer in enumerate(names, start=1)
-        ),
-        tuple(config.contradictions(len(names))),
+    config = _Config.parse(_document(store, Claim("the config", config_name, digest), problems))
+    names = found[0].texts("Layers")
+    _check_count(len(names), store.origin)
+    for contradiction in config.contradictions(len(names)):
+        problems.add(Code.DISAGREEMENT, str(store.origin), contradiction)
+    layers = (
+        StoredLayer(Claim(f"layer {number}", layer), None, config.diff(number))
+        for number, layer in enumerate(names, start=1)
     )
+    return StoredImage(None, config.platform, tuple(layers))
 
 
 def _docker_images(store: Store) -> list[Document]:
@@ -244,13 +245,13 @@ def _named(index: Sequence[Descriptor], tag: str | None, origin: Origin) -> Desc
     return found[0]
 
 
-def _not_one(count: int, name: str | None, origin: Origin) -> VerificationError | AmbiguousError:
+def _not_one(count: int, name: str | None, origin: Origin) -> ClaimError | AmbiguousError:
     named = f" named {quoted(name)}" if name else ""
     if count:
         return AmbiguousError(
             f"there are {count} images{named}", origin=origin, hint="give the tag of one"
         )
-    return VerificationError(f"there is no image{named}", origin=origin)
+    return ClaimError(Problem(Code.MISSING, str(origin), f"there is no image{named}"))
 
 
 def _check_count(layers: int, origin: Origin) -> None:
@@ -269,9 +270,14 @@ def _codec(layer: Descriptor, origin: Origin) -> Codec:
     return codec
 
 
-def _document(store: Store, name: str, what: str) -> Document:
-    source = store.open(name)
-    return decode(_whole(source), what, source.origin)
+def _document(store: Store, claim: Claim, problems: Problems) -> Document:
+    source = store.open(claim.name)
+    data = _whole(source)
+    claim.check_size(source.size, problems)
+    wrong = claim.wrong_digest(Digest.of(data))
+    if wrong is not None:
+        raise ClaimError(Problem(Code.DIGEST, claim.what, wrong))
+    return decode(data, claim.what, source.origin)
 
 
 def _whole(source: ByteSource) -> BytesLike:

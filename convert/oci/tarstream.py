@@ -16,6 +16,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Protocol
 
 from formats.core.entry import Kind
@@ -41,6 +42,8 @@ _KINDS = {
     b"5": Kind.FOLDER,
     b"6": Kind.FIFO,
 }
+_LINKS = frozenset({b"1", b"2"})
+_DEVICES = frozenset({b"3", b"4"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,15 +239,10 @@ class TarReader:
                 raise self._corrupt("there is data behind the end of the archive")
 
     def _number(self, text: bytes, what: str) -> int:
-        """Read a number: octal digits, or binary where the first bit is set (GNU)."""
-        if text[0] & 0x80:
-            value = int.from_bytes(text, "big") - (0x80 << (8 * (len(text) - 1)))
-            # 0xff begins a negative one, in two's complement
-            return value - (1 << (8 * len(text) - 1)) if text[0] & 0x40 else value
-        digits = text.rstrip(b"\0 ").lstrip(b" ")
-        if digits.strip(b"01234567"):
+        value = _parsed_number(text)
+        if value is None:
             raise self._corrupt(f"a header has {quoted(text)} for its {what}")
-        return int(digits, 8) if digits else 0
+        return value
 
     def _read_extension(self, type_flag: bytes, block: bytes, extensions: _Extensions) -> None:
         size = self._number(block[124:136], "size")
@@ -295,7 +293,13 @@ class TarReader:
         target = records.get(b"linkpath", extensions.long_target or link)
         if b"\0" in path or b"\0" in target:
             raise self._corrupt(f"the name {quoted(path)} holds a NUL")
-        is_device = kind in {Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE}
+        device = None
+        if type_flag in _DEVICES:
+            device = self._number(major, "device"), self._number(minor, "device")
+        owner = self._decimal(records, b"uid", self._number(uid, "owner"))
+        group = self._decimal(records, b"gid", self._number(gid, "group"))
+        if owner < 0 or group < 0:
+            raise self._corrupt(f"{quoted(path)} belongs to {owner}:{group}")
         length = self._decimal(records, b"size", self._number(size, "size"))
         if length < 0 or (kind is not Kind.FILE and length):
             raise self._corrupt(f"{quoted(path)} has a size of {length:,}")
@@ -304,21 +308,13 @@ class TarReader:
             kind=kind,
             # some tools put the file type here as well, which everybody ignores
             mode=self._number(mode, "mode") & 0o7777,
-            uid=self._decimal(records, b"uid", self._number(uid, "owner")),
-            gid=self._decimal(records, b"gid", self._number(gid, "group")),
+            uid=owner,
+            gid=group,
             mtime=self._decimal(records, b"mtime", self._number(mtime, "time")),
             size=length,
-            target=target if kind in {Kind.SYMLINK, Kind.HARDLINK} else None,
-            device=(self._number(major, "device"), self._number(minor, "device"))
-            if is_device
-            else None,
-            xattrs=tuple(
-                sorted(
-                    (key[len(_XATTR) :], value)
-                    for key, value in records.items()
-                    if key.startswith(_XATTR)
-                )
-            ),
+            target=target if type_flag in _LINKS else None,
+            device=device,
+            xattrs=_xattrs(records),
             content_offset=self._input.position,
         )
 
@@ -333,6 +329,26 @@ class TarReader:
             raise self._corrupt(f"a pax header has {quoted(text)} for {quoted(key)}")
         value = int(whole)
         return value - 1 if whole.startswith(b"-") and fraction.strip(b"0") else value
+
+
+@lru_cache(maxsize=4096)
+def _parsed_number(text: bytes) -> int | None:
+    """Read a number: octal digits, or binary where the first bit is set (GNU)."""
+    if text[0] & 0x80:
+        value = int.from_bytes(text, "big") - (0x80 << (8 * (len(text) - 1)))
+        # 0xff begins a negative one, in two's complement
+        return value - (1 << (8 * len(text) - 1)) if text[0] & 0x40 else value
+    digits = text.rstrip(b"\0 ").lstrip(b" ")
+    if digits.strip(b"01234567"):
+        return None
+    return int(digits, 8) if digits else 0
+
+
+def _xattrs(records: dict[bytes, bytes]) -> tuple[tuple[bytes, bytes], ...]:
+    if not records:
+        return ()
+    found = [(key, value) for key, value in records.items() if key.startswith(_XATTR)]
+    return tuple(sorted((key[len(_XATTR) :], value) for key, value in found))
 
 
 def _up_to_nul(text: bytes) -> bytes:

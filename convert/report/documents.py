@@ -280,7 +280,7 @@ class VerifyDocument(_Document):
     platform: str | None
     layers: int
     entries: int
-    size: int = Field(description="bytes of all blobs that were hashed")
+    size: int = Field(description="bytes of all layers' blobs")
     compared: bool = Field(description="it was held against a source, file by file")
     problems: list[ProblemDocument] = Field(description="what is wrong, the first thousand")
     problem_count: int

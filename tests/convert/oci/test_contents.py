@@ -168,8 +168,8 @@ def test_layers_that_umoci_made_hold_what_it_saw(tmp_path: Path) -> None:
     kernel = kernel_listing(root)
     assert sorted(found.paths) == sorted(kernel)
     for path, row in kernel.items():
-        entry = found.paths[path].entry
-        real = found.paths[entry.target or b""].entry if entry.kind is Kind.HARDLINK else entry
+        member = found.paths[path]
+        real = found.paths[member.target or b""] if member.kind is Kind.HARDLINK else member
         assert (real.kind, real.mode, real.size) == (row.kind, row.mode, row.size)
 
 

@@ -180,6 +180,7 @@ def with_header(offset: int, field: bytes) -> bytes:
         (with_header(100, b"0000abc\0"), "for its mode"),
         (with_header(124, b"00000000099\0"), "for its size"),
         (with_header(124, b"\xff" * 12), "has a size of -1"),
+        (with_header(108, b"\xff" * 8), "belongs to -1:0"),
         (with_header(124, b"00000000001\0")[:512] + bytes(512), "ends within"),
         (SMALL + b"x" + bytes(511), "behind the end"),
         (SMALL[:512] + bytes(512) + SMALL[512:], "a single empty block"),

@@ -207,7 +207,9 @@ class _Run:
         """Yield what was done, in the order of the tree, and what was asked for in vain."""
         yield from self.ledger.findings()
         for pattern in self._unused:
-            yield Finding(DROP_OPTION, b"", Action.REPORTED, f"{pattern} matches nothing that is left to drop")
+            yield Finding(
+                DROP_OPTION, b"", Action.REPORTED, f"{pattern} matches nothing that is left to drop"
+            )
 
 
 def _treatments(rules: Sequence[Rule]) -> Iterator[tuple[str, _Treatment]]:

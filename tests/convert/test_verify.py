@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import io
-import json
 import os
-import shutil
-import tarfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +16,6 @@ from convert.destination import parse_image
 from convert.layers.compress import Codec, compression
 from convert.layers.representable import fit_layer
 from convert.layers.tar import encode_tar
-from convert.oci.digest import Digest
 from convert.oci.problems import Code, Problems
 from convert.oci.write import LayerInput, write_image
 from convert.verify import Verification, verify_image
@@ -34,8 +29,9 @@ from formats.core.errors import (
 )
 from formats.core.limits import DEFAULT_LIMITS, MIB
 from formats.core.tree import Tree
+from tests.support.damage import Layout
 from tests.support.everything import EVERYTHING
-from tests.support.images import BLOBS, SMALL, config, read_json, skopeo, umoci_unpacked, write
+from tests.support.images import SMALL, config, skopeo, umoci_unpacked, write
 from tests.support.memory_tree import MemoryTree, memory_tree
 from tests.support.programs import need, need_root, run
 
@@ -56,9 +52,6 @@ def verified(destination: str, tree: Tree | None = None, **options: Any) -> Veri
 
 def codes(found: Verification) -> set[Code]:
     return {problem.code for problem in found.problems}
-
-
-# What is sound
 
 
 @pytest.mark.parametrize(("destination", "codec"), DESTINATIONS)
@@ -118,399 +111,15 @@ def test_times_are_compared_as_they_were_clamped(tmp_path: Path) -> None:
     assert codes(verify_image(where, tree)) == {Code.DIFFERENT_PATH}
 
 
-# What is damaged
-
-
-class Layout:
-    """A layout that can be damaged with every digest above the damage put right again."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def blob(self, descriptor: Any) -> Path:
-        encoded = descriptor["digest"].removeprefix("sha256:")
-        return self.folder / BLOBS / str(encoded)
-
-    @property
-    def index(self) -> Any:
-        return read_json(self.folder / "index.json")
-
-    @property
-    def manifest(self) -> Any:
-        return read_json(self.blob(self.index["manifests"][0]))
-
-    @property
-    def config(self) -> Any:
-        return read_json(self.blob(self.manifest["config"]))
-
-    @property
-    def layer(self) -> Path:
-        return self.blob(self.manifest["layers"][0])
-
-    def put(self, data: bytes) -> dict[str, Any]:
-        digest = Digest.of(data)
-        (self.folder / BLOBS / digest.encoded).write_bytes(data)
-        return {"digest": str(digest), "size": len(data)}
-
-    def put_index(self, index: Any) -> None:
-        (self.folder / "index.json").write_text(json.dumps(index))
-
-    def put_manifest(self, manifest: Any) -> None:
-        index = self.index
-        index["manifests"][0] |= self.put(json.dumps(manifest).encode())
-        self.put_index(index)
-
-    def put_config(self, config: Any) -> None:
-        manifest = self.manifest
-        manifest["config"] |= self.put(json.dumps(config).encode())
-        self.put_manifest(manifest)
-
-    def put_layer(self, data: bytes, tar: bytes | None = None) -> None:
-        manifest, config = self.manifest, self.config
-        manifest["layers"][0] |= self.put(data)
-        self.put_manifest(manifest)
-        if tar is not None:
-            config["rootfs"]["diff_ids"] = [str(Digest.of(tar))]
-            self.put_config(config)
-
-    def put_tar(self, tar: bytes) -> None:
-        self.put_layer(zstandard.compress(tar), tar)
-
-
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
     write(f"oci:{tmp_path}/out:latest", EVERYTHING)
     return Layout(tmp_path / "out")
 
 
-def checked(layout: Layout, tree: Tree | None = None) -> Verification:
-    return verified(f"oci:{layout.folder}:latest", tree)
+def checked(layout: Layout) -> Verification:
+    return verified(f"oci:{layout.folder}:latest")
 
-
-def flip(path: Path, offset: int) -> None:
-    data = bytearray(path.read_bytes())
-    data[offset] ^= 1
-    path.write_bytes(data)
-
-
-def test_every_flipped_byte_of_a_layer_is_noticed(layout: Layout) -> None:
-    size = layout.layer.stat().st_size
-    for offset in range(0, size, size // 40):
-        flip(layout.layer, offset)
-        found = checked(layout)
-        assert Code.DIGEST in codes(found)
-        assert "layer 1" in {problem.where for problem in found.problems}
-        flip(layout.layer, offset)
-    assert checked(layout).problems == ()
-
-
-@pytest.mark.parametrize("which", ["manifest", "config"])
-def test_nothing_of_a_document_with_a_flipped_byte_is_believed(which: str, layout: Layout) -> None:
-    path = layout.blob(layout.index["manifests"][0])
-    path = layout.blob(layout.manifest["config"]) if which == "config" else path
-    for offset in range(0, path.stat().st_size, 17):
-        flip(path, offset)
-        found = checked(layout)
-        assert [(problem.code, problem.where) for problem in found.problems] == [
-            (Code.DIGEST, f"the {which}")
-        ]
-        assert found.layers == 0
-        flip(path, offset)
-
-
-def set_size(layout: Layout) -> None:
-    manifest = layout.manifest
-    manifest["layers"][0]["size"] += 1
-    layout.put_manifest(manifest)
-
-
-def set_config_size(layout: Layout) -> None:
-    manifest = layout.manifest
-    manifest["config"]["size"] -= 1
-    layout.put_manifest(manifest)
-
-
-def set_manifest_size(layout: Layout) -> None:
-    index = layout.index
-    index["manifests"][0]["size"] = 0
-    layout.put_index(index)
-
-
-def cut_layer(layout: Layout) -> None:
-    layout.put_layer(layout.layer.read_bytes()[:-9])
-
-
-def lengthen_layer(layout: Layout) -> None:
-    layout.put_layer(layout.layer.read_bytes() + b"more")
-
-
-def remove_layer(layout: Layout) -> None:
-    layout.layer.unlink()
-
-
-def link_layer(layout: Layout) -> None:
-    layout.layer.rename(layout.folder / "layer")
-    layout.layer.symlink_to("../../layer")
-
-
-def make_layer_a_folder(layout: Layout) -> None:
-    path = layout.layer
-    path.unlink()
-    path.mkdir()
-
-
-def remove_config(layout: Layout) -> None:
-    layout.blob(layout.manifest["config"]).unlink()
-
-
-def remove_manifest(layout: Layout) -> None:
-    layout.blob(layout.index["manifests"][0]).unlink()
-
-
-def remove_index(layout: Layout) -> None:
-    (layout.folder / "index.json").unlink()
-
-
-def remove_layout_file(layout: Layout) -> None:
-    (layout.folder / "oci-layout").unlink()
-
-
-def remove_blobs(layout: Layout) -> None:
-    shutil.rmtree(layout.folder / "blobs")
-
-
-def other_version(layout: Layout) -> None:
-    (layout.folder / "oci-layout").write_text('{"imageLayoutVersion":"2.0.0"}')
-
-
-def other_tag(layout: Layout) -> None:
-    index = layout.index
-    index["manifests"][0]["annotations"] = {}
-    layout.put_index(index)
-
-
-def other_diff_id(layout: Layout) -> None:
-    config = layout.config
-    config["rootfs"]["diff_ids"] = [str(Digest.of(b""))]
-    layout.put_config(config)
-
-
-def more_diff_ids(layout: Layout) -> None:
-    config = layout.config
-    config["rootfs"]["diff_ids"] *= 2
-    layout.put_config(config)
-
-
-def fewer_diff_ids(layout: Layout) -> None:
-    config = layout.config
-    config["rootfs"]["diff_ids"] = []
-    layout.put_config(config)
-
-
-def more_history(layout: Layout) -> None:
-    config = layout.config
-    config["history"] *= 2
-    layout.put_config(config)
-
-
-def other_platform(layout: Layout) -> None:
-    index = layout.index
-    index["manifests"][0]["platform"]["architecture"] = "s390x"
-    layout.put_index(index)
-
-
-def other_config_type(layout: Layout) -> None:
-    manifest = layout.manifest
-    manifest["config"]["mediaType"] = "application/vnd.docker.container.image.v1+json"
-    layout.put_manifest(manifest)
-
-
-def other_rootfs_type(layout: Layout) -> None:
-    config = layout.config
-    config["rootfs"]["type"] = "tar"
-    layout.put_config(config)
-
-
-def no_architecture(layout: Layout) -> None:
-    config = layout.config
-    del config["architecture"]
-    layout.put_config(config)
-
-
-def nested_config(layout: Layout) -> None:
-    layout.put_config(json.loads('{"a":' * 100 + "1" + "}" * 100))
-
-
-def too_many_layers(layout: Layout) -> None:
-    manifest = layout.manifest
-    manifest["layers"] *= 128
-    layout.put_manifest(manifest)
-
-
-def gzip_that_claims_to_be_zstd(layout: Layout) -> None:
-    layout.put_layer(gzip.compress(tar_of("a")))
-
-
-def no_tar(layout: Layout) -> None:
-    layout.put_tar(b"x" * 2048)
-
-
-def path_outside(layout: Layout) -> None:
-    layout.put_tar(tar_of("../../etc/passwd"))
-
-
-def path_twice(layout: Layout) -> None:
-    layout.put_tar(tar_of("a", "a"))
-
-
-def no_folder(layout: Layout) -> None:
-    layout.put_tar(tar_of("a/b"))
-
-
-def whiteout(layout: Layout) -> None:
-    layout.put_tar(tar_of(".wh.a"))
-
-
-def tar_of(*names: str) -> bytes:
-    headers = [tarfile.TarInfo(name).tobuf(tarfile.USTAR_FORMAT) for name in names]
-    return b"".join(headers) + bytes(1024)
-
-
-DAMAGE: list[tuple[Callable[[Layout], None], set[Code], str]] = [
-    (set_size, {Code.SIZE}, "layer 1"),
-    (set_config_size, {Code.SIZE}, "the config"),
-    (set_manifest_size, {Code.SIZE}, "the manifest"),
-    (cut_layer, {Code.LAYER}, "layer 1"),
-    (lengthen_layer, {Code.LAYER}, "layer 1"),
-    (remove_layer, {Code.MISSING}, "layer 1"),
-    (link_layer, {Code.LAYER}, "layer 1"),
-    (make_layer_a_folder, {Code.LAYER}, "layer 1"),
-    (remove_config, {Code.MISSING}, "blobs/sha256/"),
-    (remove_manifest, {Code.MISSING}, "blobs/sha256/"),
-    (remove_index, {Code.MISSING}, "index.json"),
-    (remove_layout_file, {Code.MISSING}, "oci-layout"),
-    (remove_blobs, {Code.DOCUMENT}, "out"),
-    (other_version, {Code.DOCUMENT}, "oci-layout"),
-    (other_tag, {Code.MISSING}, "out"),
-    (other_diff_id, {Code.DIFF_ID}, "layer 1"),
-    (more_diff_ids, {Code.DISAGREEMENT}, "out"),
-    (fewer_diff_ids, {Code.DISAGREEMENT}, "out"),
-    (more_history, {Code.DISAGREEMENT}, "out"),
-    (other_platform, {Code.DISAGREEMENT}, "out"),
-    (other_config_type, {Code.DISAGREEMENT}, "out"),
-    (other_rootfs_type, {Code.DOCUMENT}, "blobs/sha256/"),
-    (no_architecture, {Code.DOCUMENT}, "blobs/sha256/"),
-    (nested_config, {Code.DOCUMENT}, "blobs/sha256/"),
-    (too_many_layers, {Code.DOCUMENT}, "out"),
-    (gzip_that_claims_to_be_zstd, {Code.LAYER}, "layer 1"),
-    (no_tar, {Code.LAYER}, "layer 1"),
-    (path_outside, {Code.PATH}, "layer 1, ../../etc/passwd"),
-    (path_twice, {Code.REPEATED_PATH}, "layer 1, a"),
-    (no_folder, {Code.NO_FOLDER}, "layer 1, a/b"),
-    (whiteout, {Code.WHITEOUT}, "layer 1, a"),
-]
-
-
-@pytest.mark.parametrize(
-    ("damage", "expected", "where"), DAMAGE, ids=lambda value: getattr(value, "__name__", "")
-)
-def test_each_kind_of_damage_is_named_and_nothing_else(
-    damage: Callable[[Layout], None], expected: set[Code], where: str, layout: Layout
-) -> None:
-    damage(layout)
-    found = checked(layout)
-    assert codes(found) == expected
-    assert found.problem_count == 1
-    assert where in found.problems[0].where
-
-
-def test_blobs_that_no_tag_names_are_nobodys_business(layout: Layout) -> None:
-    (layout.folder / BLOBS / ("0" * 64)).write_text("left over")
-    assert checked(layout).problems == ()
-
-
-def damaged_archive(file: Path, change: Callable[[str, bytes], tuple[str, bytes] | None]) -> None:
-    """Write a tar file again with each member as ``change`` gives it."""
-    with tarfile.open(file) as old:
-        members = [(item, old.extractfile(item)) for item in old]
-        found = [(item, file.read() if file else b"") for item, file in members]
-    with tarfile.open(file, "w") as new:
-        for item, data in found:
-            changed = (item.name, data) if item.isdir() else change(item.name, data)
-            if changed is not None:
-                item.name, content = changed
-                item.size = len(content)
-                new.addfile(item, io.BytesIO(content))
-
-
-@pytest.mark.parametrize(
-    ("transport", "name", "code"),
-    [
-        ("oci-archive", "layer", Code.DIGEST),
-        ("oci-archive", "index.json", Code.MISSING),
-        ("oci-archive", "manifest.json", Code.DOCUMENT),
-        ("docker-archive", "manifest.json", Code.DOCUMENT),
-        ("docker-archive", "layer", Code.DIFF_ID),
-        ("docker-archive", "config", Code.DIGEST),
-    ],
-)
-def test_a_damaged_member_of_an_archive_is_named(
-    transport: str, name: str, code: Code, tmp_path: Path
-) -> None:
-    destination = f"{transport}:{tmp_path}/x.tar:web:1"
-    image = write(destination, SMALL, codec=Codec.NONE)
-    names = {image.layers[0].digest.encoded: "layer", image.config.digest.encoded: "config"}
-
-    def change(member: str, data: bytes) -> tuple[str, bytes] | None:
-        if names.get(Path(member).name.partition(".")[0], member) != name:
-            return member, data
-        if name == "index.json":
-            return None
-        return member, data.replace(b"vm1", b"vm2") if name == "layer" else b"[" + data
-
-    damaged_archive(tmp_path / "x.tar", change)
-    assert code in codes(verified(destination))
-
-
-def test_dockers_list_in_an_oci_archive_has_to_name_the_same_image(tmp_path: Path) -> None:
-    destination = f"oci-archive:{tmp_path}/x.tar:web:1"
-    for key, value in [
-        ("Config", "blobs/sha256/" + "0" * 64),
-        ("Layers", []),
-        ("RepoTags", ["docker.io/library/other:1"]),
-    ]:
-        write(destination)
-
-        def change(member: str, data: bytes, key: str = key, value: Any = value) -> Any:
-            if member == "manifest.json":
-                data = json.dumps([json.loads(data)[0] | {key: value}]).encode()
-            return member, data
-
-        damaged_archive(tmp_path / "x.tar", change)
-        found = verified(destination)
-        assert (codes(found), found.problem_count) == ({Code.DISAGREEMENT}, 1)
-        (tmp_path / "x.tar").unlink()
-
-
-@pytest.mark.parametrize("transport", ["oci-archive", "docker-archive"])
-def test_an_archive_that_is_cut_anywhere_is_damaged(transport: str, tmp_path: Path) -> None:
-    file = tmp_path / "x.tar"
-    write(f"{transport}:{file}:web:1")
-    whole = file.read_bytes()
-    for length in range(0, len(whole), 1000):
-        file.write_bytes(whole[:length])
-        assert codes(verified(f"{transport}:{file}:web:1")) == {Code.DOCUMENT}
-
-
-def test_two_members_of_one_name_are_two_answers_to_one_question(tmp_path: Path) -> None:
-    file = tmp_path / "x.tar"
-    write(f"oci-archive:{file}:web:1")
-    with tarfile.open(file, "a") as tar:
-        tar.addfile(tarfile.TarInfo("manifest.json"))
-    assert codes(verified(f"oci-archive:{file}:web:1")) == {Code.DOCUMENT}
-
-
-# What differs from its source
 
 LINES = r"""
 d 755 0:0 etc
@@ -580,9 +189,6 @@ def test_what_umoci_unpacks_is_what_was_verified(tmp_path: Path) -> None:
     assert {entry.path for entry in fitted.entries() if entry.path} == {
         os.fsencode(path.relative_to(root)) for path in root.rglob("*")
     }
-
-
-# What is not there, not read or made to hurt
 
 
 def test_what_is_not_there_cannot_be_read(tmp_path: Path) -> None:

@@ -352,3 +352,31 @@ def test_nothing_in_an_index_names_a_small_image_without_a_tag(layout: Path) -> 
     write(f"oci:{layout}", SMALL)
     assert tags(layout) == [None]
     assert inspected(f"oci:{layout}")["Architecture"] == HOST.architecture
+
+
+@pytest.mark.parametrize(
+    ("codec", "ending"), [(Codec.ZSTD, "tar+zstd"), (Codec.GZIP, "tar+gzip"), (Codec.NONE, "tar")]
+)
+def test_media_types_are_those_that_are_registered_and_always_there(
+    codec: Codec, ending: str, layout: Path
+) -> None:
+    image = write(f"oci:{layout}:latest", codec=codec)
+    prefix = "application/vnd.oci.image"
+    manifest = read_json(layout / BLOBS / image.manifest.digest.encoded)
+    index = read_json(layout / "index.json")
+    assert index["mediaType"] == f"{prefix}.index.v1+json"
+    assert index["manifests"][0]["mediaType"] == f"{prefix}.manifest.v1+json"
+    assert manifest["mediaType"] == f"{prefix}.manifest.v1+json"
+    assert manifest["config"]["mediaType"] == f"{prefix}.config.v1+json"
+    assert manifest["layers"][0]["mediaType"] == f"{prefix}.layer.v1.{ending}"
+
+
+def test_the_name_of_an_image_is_in_the_index_only_so_that_it_is_no_part_of_its_digest(
+    layout: Path,
+) -> None:
+    image = write(f"oci:{layout}:one")
+    assert write(f"oci:{layout}:two").digest == image.digest
+    assert "annotations" not in read_json(layout / BLOBS / image.manifest.digest.encoded)
+    entry = read_json(layout / "index.json")["manifests"][0]
+    assert entry["annotations"] == {"org.opencontainers.image.ref.name": "one"}
+    assert entry["platform"] == {"architecture": HOST.architecture, "os": "linux"}

@@ -41,7 +41,7 @@ _TEXT_STARTS = (b"#", b" ", b"\t", b"\r", b"\n", b"\xef\xbb\xbf")
 _PART_NAME = re.compile(
     r"(?P<disk>.+)-(?:s\d{3}|f\d{3}|delta|sesparse)(?P<end>\.vmdk)", re.IGNORECASE
 )
-_TABLES_OF_CACHE = 4
+_TABLES_OF_CACHE = 8
 """Grain tables get one part of the memory in so many, decoded grains the rest."""
 _FLAT_KINDS = frozenset({ExtentKind.FLAT, ExtentKind.VMFS})
 

@@ -41,7 +41,7 @@ class Limits:
     symlink_hops: int = 40
     xattrs_per_file: int = 128
     xattr_value_bytes: int = 64 * KIB
-    cache_bytes: int = 32 * MIB
+    cache_bytes: int = 16 * MIB
     """decoded clusters or grains kept in memory by one disk image."""
     window_bytes: int = 128 * MIB
     """memory that one decompressor may ask for (lzma dictionary, zstd window)."""

@@ -42,4 +42,6 @@ class Finding:
         }
 
     def __str__(self) -> str:
+        if self.action is Action.REPORTED:
+            return f"{self.rule}: {printable(self.path)}: {self.evidence}"
         return f"{self.rule}: {self.action.value} {printable(self.path)} ({self.evidence})"

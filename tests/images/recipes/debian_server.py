@@ -121,9 +121,13 @@ def _suite() -> str:
 
 
 def _run(environment: dict[str, str], *command: str) -> None:
-    subprocess.run(
-        command, check=True, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    """Run a program; what it says is only worth seeing when it fails."""
+    done = subprocess.run(
+        command, check=False, env=environment, stdin=subprocess.DEVNULL, capture_output=True
     )
+    if done.returncode:
+        sys.stderr.buffer.write(done.stderr)
+        done.check_returncode()
 
 
 def _copy_sparse(source: Path, target: Path, offset: int) -> None:

@@ -54,7 +54,7 @@ class Verification:
     :ivar layers: how many were read to their end.
     :ivar entries: how many paths they hold, counted in each layer.
     :ivar size: bytes of all layers' blobs.
-    :ivar is_compared: it was held against a tree.
+    :ivar is_compared: it was held against a tree; never so if a layer could not be read.
     :ivar problems: what is wrong, the first thousand; empty for a sound image.
     :ivar problem_count: how many there are in all.
     """
@@ -85,18 +85,13 @@ def verify_image(
     :raises LimitError: if it is larger than ``limits`` allow.
     :raises AmbiguousError: if several images could be meant.
     :raises UnsupportedError: if its documents name something that is not read here.
+    :raises CorruptError: if the tree is damaged.
     """
     run = _Run(limits, progress)
-    try:
-        with closing(open_store(where, limits)) as store:
-            run.verify(store, where, tree, mtime_limit)
-    except InputReadError:
-        raise
-    except ClaimError as error:
-        run.problems.add(error.problem.code, error.problem.where, error.problem.message)
-    except CorruptError as error:
-        run.problems.add(Code.DOCUMENT, str(error.origin), error.message)
-    return run.result(is_compared=tree is not None)
+    contents = run.read(where, with_digests=tree is not None)
+    if tree is not None and contents is not None:
+        _compare(contents, tree, mtime_limit, limits, run.problems)
+    return run.result(is_compared=tree is not None and contents is not None)
 
 
 class _Run:
@@ -126,18 +121,29 @@ class _Run:
             problem_count=self.problems.total,
         )
 
-    def verify(
-        self, store: Store, where: ImageDestination, tree: Tree | None, mtime_limit: int | None
-    ) -> None:
-        """Check one thing after the other."""
+    def read(self, where: ImageDestination, *, with_digests: bool) -> ImageContents | None:
+        """Check an image by itself; return what it holds, None if it cannot be read to its end."""
+        try:
+            with closing(open_store(where, self._limits)) as store:
+                return self._read(store, where, with_digests=with_digests)
+        except InputReadError:
+            raise
+        except ClaimError as error:
+            self.problems.add(error.problem.code, error.problem.where, error.problem.message)
+        except CorruptError as error:
+            self.problems.add(Code.DOCUMENT, str(error.origin), error.message)
+        return None
+
+    def _read(
+        self, store: Store, where: ImageDestination, *, with_digests: bool
+    ) -> ImageContents | None:
         image = read_image(store, where, self.problems)
         self._digest, self._platform = image.digest, image.platform
-        contents = ImageContents(self.problems, self._limits, with_digests=tree is not None)
+        contents = ImageContents(self.problems, self._limits, with_digests=with_digests)
         for layer in image.layers:
             self._check_layer(store, layer, contents)
         self._entries = contents.entry_count
-        if tree is not None:
-            _compare(contents, tree, mtime_limit, self._limits, self.problems)
+        return contents if self._layers == len(image.layers) else None
 
     def _tell(self, length: int) -> None:
         if self._progress is not None:
@@ -154,9 +160,10 @@ class _Run:
         except InputReadError:
             raise
         except ClaimError as error:
-            self.problems.add(error.problem.code, what, str(error))
+            self.problems.add(error.problem.code, what, error.problem.message)
         except (CorruptError, UnsupportedError) as error:
-            self.problems.add(Code.LAYER, what, str(error))
+            where = "" if error.offset is None else f" (at byte {error.offset:,})"
+            self.problems.add(Code.LAYER, what, error.message + where)
         else:
             self._layers += 1
             found = Digest(diff_id.hexdigest())
@@ -196,20 +203,19 @@ def _compare(
     problems: Problems,
 ) -> None:
     """Hold an image's paths against a tree's, both ways."""
-    extra = set(contents.paths)
+    left = contents.paths
     for entry in announced(tree, limits):
         where = printable(entry.path) or "/"
-        found = contents.paths.get(entry.path)
+        found = left.pop(entry.path, None)
         if found is None:
             problems.add(Code.LOST_PATH, where, "is not in the image")
             continue
-        extra.discard(entry.path)
         differences = list(_differences(entry, found, mtime_limit))
         if not differences and entry.kind is Kind.FILE:
             differences += _content_difference(tree, entry, contents.digests[entry.path])
         if differences:
             problems.add(Code.DIFFERENT_PATH, where, ", ".join(differences))
-    for path in sorted(extra):
+    for path in sorted(left):
         problems.add(Code.EXTRA_PATH, printable(path) or "/", "is in the image only")
 
 

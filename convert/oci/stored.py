@@ -25,7 +25,7 @@ from convert.oci.documents import DOCUMENT_BYTES, Document, decode, decode_list
 from convert.oci.image import MAXIMUM_LAYERS
 from convert.oci.layout import BLOBS, INDEX_FILE, LAYOUT_FILE
 from convert.oci.manifest import Manifest, parse_index
-from convert.oci.names import docker_name_of_ref
+from convert.oci.names import DockerName, docker_name_of_ref
 from convert.oci.problems import ClaimError, Code, Problem, Problems
 from convert.oci.store import Store
 from formats.core.errors import (
@@ -141,7 +141,8 @@ def _read_oci_image(store: Store, where: _Layouts, problems: Problems) -> Stored
     if entry.platform is not None and entry.platform != config.platform:
         contradictions.append(f"the index says {entry.platform}, the config {config.platform}")
     if isinstance(where, OciArchiveDestination) and store.has(DOCKER_MANIFEST):
-        contradictions += _docker_contradictions(store, manifest, where.tag)
+        name = docker_name_of_ref(dict(entry.annotations).get(media.REF_NAME))
+        contradictions += _docker_contradictions(store, manifest, name)
     for contradiction in contradictions:
         problems.add(Code.DISAGREEMENT, str(store.origin), contradiction)
     layers = (
@@ -180,7 +181,9 @@ def _docker_images(store: Store) -> list[Document]:
     return decode_list(_whole(source), "Docker's list of images", source.origin)
 
 
-def _docker_contradictions(store: Store, manifest: Manifest, tag: str | None) -> Iterator[str]:
+def _docker_contradictions(
+    store: Store, manifest: Manifest, name: DockerName | None
+) -> Iterator[str]:
     """Yield where Docker's list in an oci-archive names another image than the index does."""
     images = _docker_images(store)
     if len(images) != 1:
@@ -190,7 +193,6 @@ def _docker_contradictions(store: Store, manifest: Manifest, tag: str | None) ->
         yield f"{DOCKER_MANIFEST} and the manifest name different configs"
     if images[0].texts("Layers") != [blob_name(layer.digest) for layer in manifest.layers]:
         yield f"{DOCKER_MANIFEST} and the manifest name different layers"
-    name = docker_name_of_ref(tag)
     if name is not None and images[0].texts("RepoTags") != [str(name)]:
         yield f"{DOCKER_MANIFEST} does not name the image {name}"
 

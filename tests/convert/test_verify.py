@@ -22,6 +22,7 @@ from convert.verify import Verification, verify_image
 from formats.core.entry import Entry, Kind
 from formats.core.errors import (
     AmbiguousError,
+    CorruptError,
     InputReadError,
     LimitError,
     UnsupportedError,
@@ -178,6 +179,21 @@ def test_upper_layers_count_where_they_lie_over_lower_ones(tmp_path: Path) -> No
     both = memory_tree("f 600 0:0 a upper\nf 644 0:0 b x")
     assert verified(f"oci:{tmp_path}/out", both).problems == ()
     assert codes(verified(f"oci:{tmp_path}/out", lower)) == {Code.DIFFERENT_PATH}
+
+
+def test_a_source_that_is_damaged_is_no_problem_of_the_image(tmp_path: Path) -> None:
+    tree = memory_tree("f 644 0:0 a x")
+    write(f"oci:{tmp_path}/out", tree)
+    (entry,) = (entry for entry in tree.entries() if entry.path)
+    damaged = MemoryTree([entry], {})
+    with pytest.raises(CorruptError, match="is said to have 1 bytes and has only 0"):
+        verified(f"oci:{tmp_path}/out", damaged)
+
+
+def test_an_image_that_cannot_be_read_is_not_compared(layout: Layout) -> None:
+    layout.put_layer(layout.layer.read_bytes()[:-9])
+    found = verified(f"oci:{layout.folder}:latest", EVERYTHING)
+    assert (codes(found), found.is_compared) == ({Code.LAYER}, False)
 
 
 def test_what_umoci_unpacks_is_what_was_verified(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ _SUPERBLOCK_CHECKSUM_OFFSET = 0xFC
 _CHECKSUM_CRC32 = 1
 _CHECKSUM_CRC32C = 4
 _TAIL_BYTES = 4
+_COMMIT_BYTES = 64
 _UUID_BYTES = 16
 _DEFAULT_FAST_COMMIT_BLOCKS = 256
 """where ``s_num_fc_blks`` is 0"""
@@ -303,8 +304,15 @@ def tail_is_right(block: BytesLike, superblock: JournalSuperblock) -> bool:
 
 
 def commit_is_right(block: BytesLike, superblock: JournalSuperblock) -> bool:
-    """Tell whether a commit block passes its checksum of version 2 or 3, if it has one."""
-    return not superblock.has_block_checksums or _passes(block, 0x10, superblock)
+    """Tell whether a commit block passes its checksum of version 2 or 3, if it has one.
+
+    It is over the whole block, most of which is unused. Kernels also take one that is right with
+    zeros there: a disk that writes less than a block at once may have kept something older.
+    """
+    if not superblock.has_block_checksums or _passes(block, 0x10, superblock):
+        return True
+    used = b"".join((block[:_COMMIT_BYTES], bytes(len(block) - _COMMIT_BYTES)))
+    return _passes(used, 0x10, superblock)
 
 
 def _passes(block: BytesLike, at: int, superblock: JournalSuperblock) -> bool:

@@ -14,6 +14,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from convert.inspect.facts import Facts
+from convert.oci.problems import Code
 from convert.pipeline import Conversion, Decisions, Export, Inspection
 from convert.structure import Part
 from convert.verify import Verification
@@ -265,7 +266,7 @@ class ExportDocument(_Document):
 class ProblemDocument(_Document):
     """One claim of an image that does not hold."""
 
-    code: str = Field(description="what kind of claim; convert.oci.problems lists them")
+    code: str = Field(description=f"kind of claim: {', '.join(code.value for code in Code)}")
     where: str = Field(description="the blob, or the path")
     message: str
 

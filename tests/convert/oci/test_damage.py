@@ -318,8 +318,8 @@ def test_dockers_list_in_an_oci_archive_has_to_name_the_same_image(tmp_path: Pat
             return member, data
 
         damaged_archive(tmp_path / "x.tar", change)
-        for given in (destination, destination.removesuffix(":web:1")):
-            found = verified(given)
+        for name in (destination, destination.removesuffix(":web:1")):
+            found = verified(name)
             assert (codes(found), found.problem_count) == ({Code.DISAGREEMENT}, 1)
         (tmp_path / "x.tar").unlink()
 

@@ -81,7 +81,7 @@ def test_no_probe_fails_on_a_short_file(tmp_path: Path, size: int) -> None:
 
 def test_no_mixture_of_marks_and_noise_fails_a_probe() -> None:
     """Whatever lies where: a reader, none, or an ambiguity that is said."""
-    chance = random.Random(6)  # noqa: S311 - repeatable, not secret
+    chance = random.Random(6)
     marks = [mark for _, _, row in KNOWN_TO_BLKID for mark in row]
     marks += [mark for _, row in OTHER_MARKS for mark in row]
     outcomes: set[type] = set()

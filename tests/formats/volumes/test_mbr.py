@@ -282,7 +282,7 @@ def test_any_mutation_gives_partitions_or_a_typed_error(tmp_path: Path) -> None:
         if original[offset + 510 : offset + 512] == b"\x55\xaa"
     ]
     assert len(records) > 2
-    chance = random.Random(20_002)  # noqa: S311 - repeatable, not secret
+    chance = random.Random(20_002)
     disk = tmp_path / "mutated.raw"
     disk.write_bytes(original)
     outcomes = set()

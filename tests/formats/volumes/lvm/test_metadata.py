@@ -324,7 +324,7 @@ def test_more_volumes_than_the_limit_are_refused(tmp_path: Path) -> None:
 
 
 def test_any_mutation_of_the_metadata_gives_volumes_or_a_typed_error(disk: Path) -> None:
-    chance = random.Random(4)  # noqa: S311 - repeatable, not secret
+    chance = random.Random(4)
     sound = _GROUP.format(**{**_SOUND, "pv": _pv_uuid(disk)})
     tokens = [*re.findall(r"\S+", sound), "-1", "0", "18446744073709551616", "1e9", '"', "{", "["]
     outcomes = set()
@@ -341,7 +341,7 @@ def test_any_mutation_of_the_metadata_gives_volumes_or_a_typed_error(disk: Path)
 
 
 def test_any_mutation_of_the_headers_gives_volumes_or_a_typed_error(disk: Path) -> None:
-    chance = random.Random(5)  # noqa: S311 - repeatable, not secret
+    chance = random.Random(5)
     whole = disk.read_bytes()
     for _ in range(300):
         data = bytearray(whole)

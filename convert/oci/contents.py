@@ -17,7 +17,7 @@ from formats.core.errors import LimitError, quoted
 from formats.core.limits import GIB, Limits
 from formats.core.origin import printable
 
-WHITEOUT = b".wh."
+_WHITEOUT = b".wh."
 _OPAQUE = b".wh..wh..opq"
 _MEMORY_BYTES = 3 * GIB // 2
 """What all paths may take. Two million entries of a usual kind take less."""
@@ -110,7 +110,7 @@ class _Layer:
         parent = self.paths.get(folder) if folder else None
         if folder and (parent is None or parent.kind is not Kind.FOLDER):
             self._bad(Code.NO_FOLDER, path, "comes before the folder it is in, or without it")
-        if name.startswith(WHITEOUT):
+        if name.startswith(_WHITEOUT):
             self._add_whiteout(folder, name)
             return None
         if member.kind is Kind.HARDLINK:
@@ -142,8 +142,8 @@ class _Layer:
         if name == _OPAQUE:
             self._opaque.add(folder)
             return
-        hidden = name.removeprefix(WHITEOUT)
-        if hidden in {b"", b".", b".."} or hidden.startswith(WHITEOUT):
+        hidden = name.removeprefix(_WHITEOUT)
+        if hidden in {b"", b".", b".."} or hidden.startswith(_WHITEOUT):
             self._bad(Code.WHITEOUT, name, "is not a whiteout that clients agree on")
             return
         self._hidden.add(folder + b"/" + hidden if folder else hidden)

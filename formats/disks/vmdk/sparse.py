@@ -50,9 +50,10 @@ class Flag(IntFlag):
     MARKERS = 1 << 17
 
 
-_KNOWN_FLAGS = (
+_KNOWN_FLAGS = int(
     Flag.NEWLINES | Flag.REDUNDANT_DIRECTORY | Flag.ZEROED_GRAINS | Flag.COMPRESSED | Flag.MARKERS
 )
+"""An int, since the complement of a flag has no bits that are not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,7 +178,7 @@ class Superblock:
     @property
     def format(self) -> str:
         """``ext2``, ``ext3`` or ``ext4``: the oldest driver that could have made it."""
-        if self.incompat & ~_EXT3_INCOMPAT or self.ro_compat & ~_EXT3_RO_COMPAT:
+        if self.incompat & ~int(_EXT3_INCOMPAT) or self.ro_compat & ~int(_EXT3_RO_COMPAT):
             return "ext4"
         return "ext3" if Compat.HAS_JOURNAL in self.compat else "ext2"
 
@@ -371,7 +371,8 @@ def _refuse_unreadable(incompat: Incompat, origin: Origin) -> None:
             origin=origin,
             hint="convert the volume with the filesystem",
         )
-    unreadable = incompat & ~READABLE
+    # As numbers: the complement of a flag has no bits but those that are known.
+    unreadable = incompat & ~int(READABLE)
     if not unreadable:
         return
     known = [feature for feature in Incompat if feature in unreadable]

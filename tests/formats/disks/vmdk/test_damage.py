@@ -75,6 +75,7 @@ def footer_of(data: bytes) -> int:
     [
         ((4, "<I", 4), "sparse extent of version 4"),
         ((8, "<I", 1 << 5), "features that are not known"),
+        ((8, "<I", 1 << 20), "features that are not known"),
         ((8, "<I", 1 << 16 | 1), "contradict"),
         ((20, "<I", 0), "grains of 0 sectors"),
         ((20, "<I", 96), "power of two"),

@@ -219,6 +219,8 @@ def _is_blank(source: ByteSource) -> bool:
     for extent in source.extents():
         if extent.is_hole:
             continue
+        if looked_at >= _BLANK_CHECK_BYTES:
+            break
         position, end = extent.offset, extent.offset + extent.length
         while position < end and looked_at < _BLANK_CHECK_BYTES:
             data = bytes(source.read_at(position, min(MIB, end - position)))

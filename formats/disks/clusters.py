@@ -32,7 +32,8 @@ _URGENT_UNITS = 3
 """A single read of this many units is worth the handing over to threads."""
 
 _SCAN_BYTES = 64 << 20
-"""Step of walking a whole disk; the runs of one step are in memory at once."""
+"""Step of walking a whole disk; the runs of one step are in memory at once, and extents of data do
+not grow far beyond it, so that who looks for data need not wait for the end of it."""
 
 
 class Run(NamedTuple):
@@ -297,7 +298,9 @@ class ClusterSource:
         for extent in self._raw_extents():
             if pending is None:
                 pending = extent
-            elif pending.is_hole == extent.is_hole:
+            elif pending.is_hole == extent.is_hole and (
+                pending.is_hole or pending.length < _SCAN_BYTES
+            ):
                 pending = Extent(pending.offset, pending.length + extent.length, extent.is_hole)
             else:
                 yield pending

@@ -106,6 +106,7 @@ def _open_backing(
         raise UnsupportedError(
             f"stands on {quoted(name)} of the format {quoted(stated_format)}, which is not read",
             origin=source.origin,
+            hint="make one file of both: qemu-img convert -O qcow2",
         )
     backing = context.siblings.open(name, source.origin)
     if stated_format == "raw":

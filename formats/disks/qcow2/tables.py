@@ -61,7 +61,7 @@ class Qcow2Map:
         self._has_zero_flag = header.version >= 3 and not header.has_extended_l2
         self._inflate = _DECODERS[header.compression]
         self._l1_offset = header.l1_offset
-        self._l1 = _read_words(source, header.l1_offset, header.l1_entries, "the L1 table")
+        self._l1 = _read_l1(source, header)
         self._tables: OrderedDict[int, array[int]] = OrderedDict()
         self._max_tables = max(_MIN_TABLES, _TABLE_CACHE_BYTES // header.cluster_bytes)
         self._lock = threading.Lock()
@@ -121,6 +121,9 @@ class Qcow2Map:
                 offset=self._l1_offset + index * 8,
             )
         table = _read_words(self._source, offset, self._cluster_bytes // 8, "an L2 table")
+        if not any(table):
+            self._l1[index] = 0  # as good as none
+            return None
         with self._lock:
             self._tables[index] = table
             if len(self._tables) > self._max_tables:
@@ -227,6 +230,24 @@ def _join(found: list[Run], run: Run) -> None:
             found[-1] = Run(last.length + run.length, last.source, last.offset)
             return
     found.append(run)
+
+
+def _read_l1(source: ByteSource, header: Header) -> array[int]:
+    """Return the L1 table.
+
+    :raises CorruptError: if two entries share an L2 table. QEMU would read that, and never writes
+        it; but so a small file has more clusters than anybody can walk over.
+    """
+    table = _read_words(source, header.l1_offset, header.l1_entries, "the L1 table")
+    used = [entry & _OFFSET_MASK for entry in table if entry & _OFFSET_MASK]
+    if len(set(used)) < len(used):
+        raise CorruptError(
+            "has parts of the disk that share an L2 table",
+            origin=source.origin,
+            offset=header.l1_offset,
+            hint="look at it with 'qemu-img check'",
+        )
+    return table
 
 
 def _read_words(source: ByteSource, offset: int, count: int, what: str) -> array[int]:

@@ -327,3 +327,24 @@ def test_holes_are_those_of_the_map_and_of_the_backing_disk(source: ClusterSourc
         Extent(5 * UNIT, 6 * UNIT - 100, is_hole=False),
         Extent(11 * UNIT - 100, UNIT + 100, is_hole=True),
     ]
+
+
+class Endless(FakeMap):
+    """A disk of a petabyte, all of it data."""
+
+    size = 1 << 50
+
+    def __init__(self, decoder: Decoder) -> None:
+        super().__init__(decoder)
+        self.backing = None
+
+    def runs(self, offset: int, length: int) -> list[Run]:
+        del offset
+        return [Run(length, self.plain, 0)]
+
+
+def test_the_first_data_is_known_without_walking_to_its_end(decoder: Decoder) -> None:
+    disk = ClusterSource(Endless(decoder), ORIGIN, unit_bytes=UNIT, cache_bytes=8 * UNIT)
+    first, second = itertools.islice(disk.extents(), 2)
+    assert (first.offset, second.offset) == (0, first.length)
+    assert not first.is_hole

@@ -17,8 +17,6 @@ pytestmark = pytest.mark.usefixtures("qemu")
 _CORPUS_IMAGES = (
     "dfvfs__ext2.qcow2",
     "dissect_backing-chain/backing-chain-1.qcow2",
-    "dissect_backing-chain/backing-chain-2.qcow2",
-    "dissect_backing-chain/backing-chain-3.qcow2",
 )
 
 

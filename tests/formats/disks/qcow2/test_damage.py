@@ -106,6 +106,37 @@ def test_tables_that_point_at_themselves_end(image: Path) -> None:
         assert len(whole(inside(artifact))) == 4 * MIB
 
 
+def test_parts_of_a_disk_that_share_a_table_are_refused_before_anybody_walks_them(
+    tmp_path: Path,
+) -> None:
+    image = tmp_path / "disk.qcow2"
+    run("qemu-img", "create", "-f", "qcow2", image, "16T")
+    qemu_io(image, "write -P 0x11 0 64k")
+    entries = 16 * 1024 * 1024 // 512
+    table = image.read_bytes()[l1_offset(image) :][:8]
+    patch(image, l1_offset(image), table * entries)
+    assert "share an L2 table" in problem(image)
+
+
+def test_parts_of_a_disk_that_share_clusters_read_as_qemu_reads_them(
+    image: Path, tmp_path: Path
+) -> None:
+    table = image.read_bytes()[l2_offset(image) :][: 64 * 8]
+    plain, compressed = table[:8], table[16 * 8 : 17 * 8]
+    patch(image, l2_offset(image), (plain * 3 + compressed * 5) * 8)
+    expected = qemu_content(image, "qcow2", tmp_path)
+    with opened(image, READER) as artifact:
+        assert whole(inside(artifact)) == expected
+
+
+def test_an_empty_table_is_as_good_as_none(image: Path) -> None:
+    patch(image, l2_offset(image), bytes(64 * KIB))
+    with opened(image, READER) as artifact:
+        disk = inside(artifact)
+        assert whole(disk) == bytes(4 * MIB)
+        assert [extent.is_hole for extent in disk.extents()] == [True]
+
+
 def test_damage_in_a_compressed_cluster_names_the_place(image: Path) -> None:
     descriptor = int.from_bytes(image.read_bytes()[l2_offset(image) + 16 * 8 :][:8], "big")
     host = descriptor & ((1 << 54) - 1)

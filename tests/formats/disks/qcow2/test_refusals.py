@@ -37,6 +37,8 @@ def set_backing(image: Path, name: str, backing_format: str | None) -> None:
 def test_encrypted_images_are_refused_as_such(tmp_path: Path, kind: str) -> None:
     image = tmp_path / "disk.qcow2"
     options = f"encrypt.format={kind},encrypt.key-secret=key"
+    if kind == "luks":
+        options += ",encrypt.iter-time=10"  # as weak as a test may be
     secret = ["--object", "secret,id=key,data=word"]
     run("qemu-img", "create", *secret, "-f", "qcow2", "-o", options, image, "1M")
     with opened(image, READER) as artifact:
@@ -135,6 +137,13 @@ def test_a_backing_format_that_is_not_true_is_refused(tmp_path: Path) -> None:
     image = tmp_path / "top.qcow2"
     run("qemu-img", "create", "-f", "qcow2", "-u", "-b", "base.raw", "-F", "qcow2", image, "1M")
     assert "is not of the format 'qcow2'" in problem(image)
+
+
+def test_a_backing_format_that_is_not_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "base.qed").write_bytes(bytes(MIB))
+    image = tmp_path / "top.qcow2"
+    run("qemu-img", "create", "-f", "qcow2", "-u", "-b", "base.qed", "-F", "qed", image, "1M")
+    assert "'base.qed' of the format 'qed', which is not read" in problem(image)
 
 
 def test_a_missing_backing_image_is_named(tmp_path: Path) -> None:

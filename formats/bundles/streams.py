@@ -23,18 +23,21 @@ from formats.core.errors import CorruptError, LimitError
 from formats.core.limits import KIB, MIB, Limits
 from formats.core.source import BytesLike, ByteSource
 
+_inflate_errors: tuple[type[Exception], ...] = (zlib.error,)
+_new_inflater: Callable[[int], _Inflater] = zlib.decompressobj
 try:
     from isal import isal_zlib
 except ImportError:  # no wheel for this machine
-    _new_inflater: Callable[[int], _Inflater] = zlib.decompressobj
-    _inflate_error: type[Exception] = zlib.error
+    pass
 else:
     _new_inflater = isal_zlib.decompressobj
-    _inflate_error = cast("type[Exception]", isal_zlib.error)  # its stub says: an instance
+    _inflate_errors += (cast("type[Exception]", isal_zlib.error),)  # its stub says: an instance
 
 BLOCK_BYTES = MIB
-_INPUT_BYTES = 128 * KIB  # what a decoder leaves of it is copied for every block
+INPUT_BYTES = 128 * KIB  # what a decoder leaves of it is copied for every block
 _GZIP_WINDOW_BITS = 16 + zlib.MAX_WBITS
+_GZIP_FLAGS_OFFSET = 3
+_GZIP_HAS_HEADER_CHECKSUM = 1 << 1
 
 
 class _Inflater(Protocol):
@@ -65,7 +68,7 @@ class Compressed:
     def next_input(self) -> BytesLike:
         """Return input that is not decoded yet; nothing at the end."""
         if not len(self._pending):
-            self._pending = self.source.read_at(self.position, _INPUT_BYTES)
+            self._pending = self.source.read_at(self.position, INPUT_BYTES)
         return self._pending
 
     def leave(self, rest: BytesLike) -> None:
@@ -111,14 +114,18 @@ def gunzip(file: Compressed, limits: Limits) -> Iterator[bytes]:
     """Decode gzip members; their checksums are verified."""
     del limits  # the window of deflate is 32 KiB
     while True:
-        member = _new_inflater(_GZIP_WINDOW_BITS)
+        flags = bytes(file.source.read_at(file.position + _GZIP_FLAGS_OFFSET, 1))
+        # isal fails where a header's checksum lies on both sides of an input's end
+        is_plain = not (flags and flags[0] & _GZIP_HAS_HEADER_CHECKSUM)
+        new_inflater = _new_inflater if is_plain else zlib.decompressobj
+        member: _Inflater = new_inflater(_GZIP_WINDOW_BITS)
         while not member.eof:
             data = file.next_input()
             if not len(data):
                 raise file.cut_short("gzip")
             try:
                 block = member.decompress(data, BLOCK_BYTES)
-            except _inflate_error as error:
+            except _inflate_errors as error:
                 raise file.damaged(f"the gzip stream is damaged ({error})") from error
             file.leave(member.unconsumed_tail or member.unused_data)
             if block:
@@ -199,7 +206,7 @@ def unzstd(file: Compressed, limits: Limits) -> Iterator[bytes]:
     file.end(end)
     decoder = zstandard.ZstdDecompressor(max_window_size=limits.window_bytes)
     frames = cast("IO[bytes]", _Frames(file, end))  # only its read() is called
-    reader = decoder.stream_reader(frames, _INPUT_BYTES, read_across_frames=True)
+    reader = decoder.stream_reader(frames, INPUT_BYTES, read_across_frames=True)
     try:
         while block := reader.read(BLOCK_BYTES):
             yield block
@@ -235,8 +242,8 @@ def _too_much_memory(file: Compressed) -> LimitError:
 
 def _padding_end(source: ByteSource, offset: int) -> int:
     """Return where the first byte that is no zero lies, from ``offset`` on; or the end."""
-    for position in range(offset, source.size, _INPUT_BYTES):
-        data = bytes(source.read_at(position, _INPUT_BYTES))
+    for position in range(offset, source.size, INPUT_BYTES):
+        data = bytes(source.read_at(position, INPUT_BYTES))
         rest = len(data.lstrip(b"\0"))
         if rest:
             return position + len(data) - rest

@@ -6,6 +6,8 @@ import hashlib
 import lzma
 import os
 import random
+import struct
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +15,9 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from formats.bundles import streams
 from formats.bundles.compressed import READERS
-from formats.bundles.streams import BLOCK_BYTES
+from formats.bundles.streams import BLOCK_BYTES, INPUT_BYTES
 from formats.core.errors import CorruptError, LimitError, OutputError
 from formats.core.limits import DEFAULT_LIMITS, MIB, Limits
 from formats.core.opener import open_artifact
@@ -170,6 +173,51 @@ def test_zstd_files_may_have_skippable_frames(tmp_path: Path) -> None:
     assert read(file) == content() * 2
     file.write_bytes((skippable + frame)[:-1])
     with pytest.raises(CorruptError, match="is cut short"):
+        read(file)
+
+
+def gzip_member(data: bytes, flags: int) -> bytes:
+    """Return a member whose header has what ``flags`` say (RFC 1952, 2.3.1)."""
+    header = b"\x1f\x8b\x08" + bytes([flags]) + bytes(6)
+    if flags & 4:
+        header += struct.pack("<H", 6) + b"BC\x02\x00\x10\x20"  # as bgzip has it
+    if flags & 8:
+        header += b"name\0"
+    if flags & 16:
+        header += b"comment\0"
+    if flags & 2:
+        header += struct.pack("<H", zlib.crc32(header) & 0xFFFF)
+    packer = zlib.compressobj(1, zlib.DEFLATED, -15)
+    body = packer.compress(data) + packer.flush()
+    return header + body + struct.pack("<II", zlib.crc32(data), len(data))
+
+
+@pytest.mark.parametrize("flags", [0, 1, 2, 4, 8, 16, 31])
+def test_headers_of_gzip_members_may_lie_anywhere(tmp_path: Path, flags: int) -> None:
+    file = tmp_path / "disk.gz"
+    noise = os.urandom(INPUT_BYTES)  # takes a few bytes more when it is compressed
+    overhead = len(gzip_member(noise, 0)) - len(noise)
+    for before in range(60):
+        lead = noise[: INPUT_BYTES - overhead - before]
+        data = gzip_member(lead, 0) + gzip_member(noise, flags) + gzip_member(b"end", flags)
+        file.write_bytes(data)
+        assert read(file) == lead + noise + b"end"
+    assert data.index(gzip_member(noise, flags)) in range(INPUT_BYTES - 80, INPUT_BYTES)
+    need("gzip")
+    assert run("gzip", "-dc", file).stdout == lead + noise + b"end"
+
+
+def test_gzip_is_read_without_isal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "_new_inflater", zlib.decompressobj)
+    file = tmp_path / "disk.gz"
+    data = gzip_member(content(), 0) * 2
+    file.write_bytes(data)
+    assert read(file) == content() * 2
+    file.write_bytes(data[:-9])
+    with pytest.raises(CorruptError, match="is cut short"):
+        read(file)
+    file.write_bytes(data[:-8] + bytes(8))
+    with pytest.raises(CorruptError, match="is damaged"):
         read(file)
 
 

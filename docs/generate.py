@@ -22,6 +22,10 @@ from formats.core.registry import default_registry
 HERE = Path(__file__).parent
 _NOTE = "<!-- Written by `make docs`. Change the code instead. -->\n"
 
+_FORMATS_INTRODUCTION = """\
+What a file is, is found out from its bytes; the ending of its name never decides.
+Numbered parts (`split`) are put together by their names, and then the same holds.
+"""
 _RULES_INTRODUCTION = """\
 What is taken out of a machine so that it makes a good container.
 `--keep RULE` leaves a rule out; `--profile none` applies none, `--profile strict` applies all.
@@ -55,7 +59,7 @@ def formats_page() -> str:
     parts = [
         "# Formats\n",
         _NOTE,
-        "What a file is, is found out from its bytes; the ending of its name never decides.\n",
+        _FORMATS_INTRODUCTION,
         "## Read\n",
     ]
     for category, title in _CATEGORIES.items():

@@ -44,6 +44,7 @@ class ExtFilesystem:
         self.superblock = superblock
         self.limits = limits
         self.inodes = InodeTable(source, superblock, GroupDescriptors(source, superblock))
+        self._has_checksums = superblock.has_metadata_checksums
 
     def runs(self, inode: Inode, size: int) -> list[Run]:
         """Return where on the volume the first ``size`` bytes of an inode are.
@@ -182,7 +183,7 @@ class ExtFilesystem:
 
     def seed_of(self, inode: Inode) -> int | None:
         """Return what the checksums of an inode's blocks start from; None without checksums."""
-        return self.inodes.seed_of(inode) if self.superblock.has_metadata_checksums else None
+        return self.inodes.seed_of(inode) if self._has_checksums else None
 
     def damaged(self, what: str, inode: Inode) -> CorruptError:
         """Return the error that says what is wrong with an inode."""

@@ -122,6 +122,7 @@ class InodeTable:
         self._source = source
         self._superblock = superblock
         self._groups = groups
+        self._has_checksums = superblock.has_metadata_checksums
         self._window_bytes = max(_WINDOW_BYTES, superblock.block_bytes)
         self._windows: dict[int, BytesLike] = {}
         self._lock = threading.Lock()
@@ -155,7 +156,7 @@ class InodeTable:
             if extra < _EXTRA_WITH_MTIME:
                 mtime_extra = 0
         inode = Inode._make((*_BASE.unpack_from(record), number, record, extra, mtime_extra))
-        if inode.mode and self._superblock.has_metadata_checksums:  # unused ones are zeros
+        if inode.mode and self._has_checksums:  # unused ones are zeros
             self._verify(inode, checksum_high, offset)
         return inode
 

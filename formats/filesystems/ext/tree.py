@@ -19,6 +19,7 @@ from formats.filesystems.ext.inode import (
     ENCRYPTED,
     Inode,
 )
+from formats.filesystems.ext.runs import Run, read_runs
 from formats.filesystems.ext.superblock import ROOT_INODE
 
 _KINDS = {
@@ -31,6 +32,7 @@ _KINDS = {
     0xC000: Kind.SOCKET,
 }
 _DEVICES = frozenset({Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE})
+_ANNOUNCED = 16_384
 _ENCRYPTED_HINT = "decrypt or remove it on the running machine, then take the image again"
 
 
@@ -51,6 +53,8 @@ class ExtTree:
         self._filesystem = filesystem
         self._attributes = AttributeReader(filesystem)
         self._info = info
+        self._announced: dict[int, list[Run]] = {}
+        """Where the content of announced files is, by inode, until it is read."""
 
     @property
     def origin(self) -> Origin:
@@ -179,15 +183,23 @@ class ExtTree:
             )
         if not entry.size:
             return
+        filesystem = self._filesystem
         try:
-            inode = self._filesystem.inodes.in_use(entry.node)
-            yield from self._filesystem.content(inode, entry.size)
+            runs = self._announced.pop(entry.node, None)
+            if runs:
+                block_bytes = filesystem.superblock.block_bytes
+                yield from read_runs(filesystem.source, runs, block_bytes, entry.size)
+                return
+            inode = filesystem.inodes.in_use(entry.node)
+            yield from filesystem.content(inode, entry.size)
         except ConvertError as error:
             raise _naming(entry.path, error) from error
 
     def will_read(self, entries: Sequence[Entry]) -> None:
         """See :meth:`formats.core.tree.Tree.will_read`."""
         ranges: list[tuple[int, int]] = []
+        if len(self._announced) + len(entries) > _ANNOUNCED:
+            self._announced.clear()  # of a walk that was given up
         block_bytes = self._filesystem.superblock.block_bytes
         for entry in entries:
             if not 0 < entry.size <= self._filesystem.limits.file_bytes:
@@ -197,6 +209,7 @@ class ExtTree:
                 runs = self._filesystem.runs(inode, entry.size)
             except ConvertError:  # a hint never fails: read() says what is wrong
                 continue
+            self._announced[entry.node] = runs
             for _, count, start in runs:
                 _append_range(ranges, start * block_bytes, count * block_bytes)
         self._filesystem.source.will_need(ranges)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,14 @@ _NO_CHECKSUMS = ("-O", "^metadata_csum")
 def _programs() -> None:
     need_root()
     need("mke2fs", "mount", "e2fsck", "debugfs", "dumpe2fs")
+
+
+def attempts(folder: Path) -> Iterator[Path]:
+    """Yield a few new folders: when the kernel frees space in its log is up to its flusher."""
+    for number in range(10):
+        attempt = folder / f"attempt{number}"
+        attempt.mkdir()
+        yield attempt
 
 
 _VARIANTS: dict[str, tuple[tuple[str, ...], str, str]] = {
@@ -106,22 +115,29 @@ def test_a_clean_filesystem_is_not_replayed(tmp_path: Path) -> None:
 def test_a_revoked_block_does_not_come_back_over_the_data_that_took_its_place(
     mke2fs: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copy = dirty_copy(tmp_path, free_folders_and_reuse_their_blocks, mke2fs=mke2fs, mib=16)
-    ours = listing(copy.image)
-    assert difference(listing_after_kernel(copy.image, "ext4"), ours) == []
-    assert difference(copy.live, ours) == []
-    monkeypatch.setattr(replay, "parse_revocation", lambda *_: ())
-    assert ours[b"full"].digest != listing(copy.image)[b"full"].digest
+    for folder in attempts(tmp_path):
+        copy = dirty_copy(folder, free_folders_and_reuse_their_blocks, mke2fs=mke2fs, mib=16)
+        ours = listing(copy.image)
+        assert difference(listing_after_kernel(copy.image, "ext4"), ours) == []
+        assert difference(copy.live, ours) == []
+        with monkeypatch.context() as patched:
+            patched.setattr(replay, "parse_revocation", lambda *_: ())
+            if ours[b"full"].digest != listing(copy.image)[b"full"].digest:
+                return
+    pytest.fail("no revoked block was still in the log")
 
 
 @pytest.mark.parametrize("mke2fs", [_SMALL, (*_SMALL, *_NO_CHECKSUMS)])
 def test_a_log_that_wraps_round_is_read_to_its_end(mke2fs: tuple[str, ...], tmp_path: Path) -> None:
-    copy = dirty_copy(tmp_path, commit_often, mke2fs=mke2fs)
-    places = [block for _, block in commit_blocks(copy.image)]
-    assert any(later < earlier for earlier, later in itertools.pairwise(places)), "it wraps"
-    ours = listing(copy.image)
-    assert difference(listing_after_kernel(copy.image, "ext4"), ours) == []
-    assert difference(copy.live, ours) == []
+    for folder in attempts(tmp_path):
+        copy = dirty_copy(folder, commit_often, mke2fs=mke2fs)
+        ours = listing(copy.image)
+        assert difference(listing_after_kernel(copy.image, "ext4"), ours) == []
+        assert difference(copy.live, ours) == []
+        places = [block for _, block in commit_blocks(copy.image)]
+        if any(later < earlier for earlier, later in itertools.pairwise(places)):
+            return
+    pytest.fail("no log wrapped round")
 
 
 @pytest.mark.parametrize("feature", ["orphan_file", "^orphan_file"])

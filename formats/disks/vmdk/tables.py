@@ -99,7 +99,7 @@ def read_directory(
 
     :param max_bytes: what it may take in memory.
     :raises LimitError: if it is larger.
-    :raises CorruptError: if it lies outside of ``file``.
+    :raises CorruptError: if it lies outside of ``file``, or has a table twice.
     """
     length = geometry.tables * (4 if code == "I" else 8)
     if length > max_bytes:
@@ -108,7 +108,13 @@ def read_directory(
             origin=file.origin,
             offset=offset,
         )
-    return little_endian(code, read_exact(file, offset, length, "the grain directory"))
+    directory = little_endian(code, read_exact(file, offset, length, "the grain directory"))
+    tables = [entry for entry in directory if entry > ZEROED]
+    if len(set(tables)) != len(tables):  # a small file could else be read for ever
+        raise CorruptError(
+            "has a grain table that two parts of the disk share", origin=file.origin, offset=offset
+        )
+    return directory
 
 
 def read_table(

@@ -118,6 +118,16 @@ def test_a_directory_that_does_not_fit_into_memory_is_refused(tmp_path: Path) ->
         read_disk(written(tmp_path, data + text.encode().ljust(SECTOR, b"\0")))
 
 
+def test_a_table_that_two_parts_share_is_refused(tmp_path: Path) -> None:
+    """A few kilobytes could else stand for terabytes of grains to look at."""
+    head = hosted_header(2048, grain=8, entries=128, directory=2, descriptor_sectors=1)
+    text = descriptor("monolithicSparse", ['RW 2048 SPARSE "disk.vmdk"']).encode()
+    directory = struct.pack("<2I", 3, 3).ljust(SECTOR, b"\0")
+    data = head + text.ljust(SECTOR, b"\0") + directory + bytes(SECTOR)
+    with pytest.raises(CorruptError, match="that two parts of the disk share"):
+        read_disk(written(tmp_path, data))
+
+
 def test_directories_of_many_extents_share_the_memory(raw: bytes, tmp_path: Path) -> None:
     qemu_disk(raw, tmp_path, "subformat=monolithicSparse", name="disk-s001.vmdk")
     text = descriptor("custom", ['RW 8 SPARSE "disk-s001.vmdk"'] * 64)

@@ -197,6 +197,8 @@ def _layer_xattr(xattr: _Xattr) -> _Verdict:
     for start, reason in _ENGINE_XATTRS.items():
         if name.startswith(start):
             return _Verdict(None, reason)
+    if not value:  # pax(1): an empty value is no record, and clients written in Go hold to it
+        return _Verdict(None, "is empty, which container engines do not read")
     return _tar_xattr(xattr)
 
 

@@ -103,6 +103,12 @@ def test_an_xattr_that_means_the_same_everywhere_is_kept(name: bytes) -> None:
     assert fitted.findings == ()
 
 
+def test_an_empty_xattr_is_dropped_since_no_client_would_see_it() -> None:
+    fitted = fit_layer(with_xattrs((b"user.empty", b""), (b"user.full", b"y")))
+    assert xattrs_of(fitted.tree) == {b"user.full": b"y"}
+    assert "is empty" in fitted.findings[0].evidence
+
+
 @pytest.mark.parametrize(
     ("name", "evidence"),
     [

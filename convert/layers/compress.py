@@ -7,9 +7,9 @@ library may, which is why :func:`library` is recorded with the image.
   path and gives other bytes, with 1, 2 or 16 the same. Jobs are cut by size, never by thread. The
   frame carries a content checksum, so that any decoder notices damage. Levels end at 19: beyond,
   the window outgrows the 8 MiB that a decoder has to support.
-- **gzip** (RFC 1952) is one member. Blocks of a mebibyte are deflated on their own, each with the
-  32 KiB before it as dictionary, and joined at byte boundaries by empty stored blocks, the way that
-  pigz(1) made known. No name and no time are in the header.
+- **gzip** (RFC 1952) is a member for each mebibyte, as eStargz layers are: any decoder joins them.
+  libdeflate takes 40 % of zlib's time for it and gives fewer bytes, although no member sees the one
+  before; zlib does it where libdeflate has no wheel. No name and no time are in the headers.
 
 Not supported: bzip2, xz and other codecs that the OCI image specification has no media type for.
 """
@@ -22,18 +22,26 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
+from importlib.metadata import version
+from types import ModuleType
 from typing import Protocol
 
 import zstandard
 
 from formats.core.errors import UsageError
-from formats.core.limits import KIB, MIB
+from formats.core.limits import MIB
 from formats.core.source import BytesLike
+
+try:
+    import deflate
+except ImportError:  # no wheel for this machine
+    _DEFLATE: ModuleType | None = None
+else:
+    _DEFLATE = deflate
 
 BLOCK_BYTES = MIB
 """What compressors are fed with; only the last block is shorter."""
 
-_DEFLATE_WINDOW = 32 * KIB
 _ZSTD_JOB_BYTES = 4 * MIB
 """Half of what zstd takes at its default level: half the memory, 0.1 % more output."""
 _MAX_THREADS = 64
@@ -78,7 +86,11 @@ class Compression:
         """Name and version of what compresses: a part of what the output depends on."""
         if self.codec is Codec.ZSTD:
             return "zstd " + ".".join(str(part) for part in zstandard.ZSTD_VERSION)
-        return f"zlib {zlib.ZLIB_RUNTIME_VERSION}" if self.codec is Codec.GZIP else "none"
+        if self.codec is Codec.NONE:
+            return "none"
+        if _DEFLATE is not None:
+            return f"libdeflate of deflate {version('deflate')}"
+        return f"zlib {zlib.ZLIB_RUNTIME_VERSION}"
 
 
 def compression(codec: Codec, level: int | None = None) -> Compression:
@@ -174,48 +186,31 @@ class _Zstd:
         del self._stream  # ends its threads
 
 
-_GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00%c\xff"
-"""Deflate, no flags, no time, level hint, unknown system (RFC 1952, 2.3.1)."""
-_GZIP_LEVEL_HINTS = {1: 4, 9: 2}
-_LAST_DEFLATE_BLOCK = b"\x03\x00"
-"""An empty final block with fixed codes (RFC 1951, 3.2.6): no other has to know it is the last."""
-
-
 class _Gzip:
     def __init__(self, level: int, jobs: int) -> None:
         self._level = level
         self._pool = ThreadPoolExecutor(jobs, thread_name_prefix="gzip")
         self._waiting: deque[Future[bytes]] = deque()
         self._most_waiting = jobs + 1
-        self._ready = [_GZIP_HEADER % _GZIP_LEVEL_HINTS.get(level, 0)]
-        self._window = b""
-        self._crc = 0
-        self._length = 0
+        self._is_empty = True
 
     def feed(self, block: bytes) -> Iterable[bytes]:
-        self._waiting.append(self._pool.submit(_deflated, block, self._window, self._level))
-        self._window = block[-_DEFLATE_WINDOW:]
-        self._crc = zlib.crc32(block, self._crc)
-        self._length += len(block)
+        self._is_empty = False
+        self._waiting.append(self._pool.submit(_gzip_member, block, self._level))
         while len(self._waiting) > self._most_waiting:
-            self._ready.append(self._waiting.popleft().result())
-        ready, self._ready = self._ready, []
-        return ready
+            yield self._waiting.popleft().result()
 
     def finish(self) -> Iterable[bytes]:
-        yield from self._ready
         while self._waiting:
             yield self._waiting.popleft().result()
-        yield _LAST_DEFLATE_BLOCK
-        yield self._crc.to_bytes(4, "little") + (self._length % (1 << 32)).to_bytes(4, "little")
+        if self._is_empty:
+            yield _gzip_member(b"", self._level)
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
 
 
-def _deflated(block: bytes, window: bytes, level: int) -> bytes:
-    """Return ``block`` as deflate blocks that end at a byte boundary and are not the last."""
-    stream = zlib.compressobj(
-        level, zlib.DEFLATED, -zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_DEFAULT_STRATEGY, window
-    )
-    return stream.compress(block) + stream.flush(zlib.Z_SYNC_FLUSH)
+def _gzip_member(block: bytes, level: int) -> bytes:
+    if _DEFLATE is not None:
+        return bytes(_DEFLATE.gzip_compress(block, level))
+    return zlib.compress(block, level, wbits=16 + zlib.MAX_WBITS)

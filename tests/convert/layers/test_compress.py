@@ -12,6 +12,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from convert.layers import compress
 from convert.layers.compress import (
     BLOCK_BYTES,
     Codec,
@@ -91,6 +92,15 @@ def test_every_zstd_decoder_has_to_take_the_window(level: int) -> None:
 
 def test_a_gzip_header_has_no_name_and_no_time() -> None:
     assert packed(compression(Codec.GZIP), b"x")[:10] == bytes.fromhex("1f8b08 00 00000000 00 ff")
+
+
+def test_without_libdeflate_zlib_makes_the_members(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = varied(2 * BLOCK_BYTES + 1)
+    monkeypatch.setattr(compress, "_DEFLATE", None)
+    how = compression(Codec.GZIP)
+    assert gzip.decompress(packed(how, content)) == content
+    assert packed(how, b"")[:10] == bytes.fromhex("1f8b08 00 00000000 00 03")
+    assert how.library.startswith("zlib ")
 
 
 def test_gzip_in_blocks_is_hardly_larger_than_in_one() -> None:

@@ -14,7 +14,7 @@ from jsonschema import Draft4Validator
 from referencing import Registry
 from referencing.jsonschema import DRAFT4
 
-from convert.layers.compress import Codec
+from convert.layers.compress import Codec, compression
 from convert.oci.digest import Digest
 from tests.support.containers import podman
 from tests.support.everything import EVERYTHING
@@ -116,7 +116,7 @@ def test_umoci_shows_our_history(tmp_path: Path) -> None:
     (entry,) = json.loads(told)["history"]
     assert entry["layer"]["digest"] == str(image.layers[0].digest)
     assert entry["diff_id"] == str(image.layers[0].diff_id)
-    assert entry["created_by"].startswith("test; zlib ")
+    assert entry["created_by"].startswith(f"test; {compression(Codec.GZIP).library} level 6")
 
 
 @pytest.mark.parametrize("codec", [Codec.GZIP, Codec.NONE])

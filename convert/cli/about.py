@@ -18,7 +18,7 @@ COMPLETION_VARIABLE = "_CONVERT_COMPLETE"
 @quiet_option
 def formats_command(as_json: bool, quiet: bool) -> None:
     """List the formats that can be read, and those that are refused by name."""
-    from formats.core.registry import default_registry  # noqa: PLC0415 - imports every reader
+    from formats.core.registry import default_registry
 
     readers = sorted(default_registry(), key=lambda reader: (reader.category.value, reader.name))
     if as_json:
@@ -57,7 +57,7 @@ def formats_command(as_json: bool, quiet: bool) -> None:
 )
 def doctor_command(as_json: bool, quiet: bool, spool: Path | None) -> None:
     """Check this machine. Exit code 6 if something that is always needed is missing."""
-    from convert.doctor import examine  # noqa: PLC0415 - only needed here
+    from convert.doctor import examine
 
     checks = examine(spool)
     missing = [check for check in checks if check.is_required and not check.is_ok]
@@ -87,7 +87,7 @@ def completion_command(shell: str) -> None:
     zsh:  convert completion zsh > "${fpath[1]}/_convert"
     fish: convert completion fish > ~/.config/fish/completions/convert.fish
     """
-    from convert.cli.main import cli  # noqa: PLC0415 - the group imports this module
+    from convert.cli.main import cli
 
     kind = get_completion_class(shell)
     if kind is None:

@@ -42,10 +42,10 @@ def export_command(
       tar:FILE    a tar archive; .tar.gz and .tar.zst are compressed; - is standard output
       dir:PATH    files below a new folder
     """
-    from convert.cli.summary import summary_of_export  # noqa: PLC0415 - --help needs none of these
-    from convert.options import validated  # noqa: PLC0415
-    from convert.pipeline import export_artifact  # noqa: PLC0415
-    from convert.report.documents import ExportDocument  # noqa: PLC0415
+    from convert.cli.summary import summary_of_export
+    from convert.options import validated
+    from convert.pipeline import export_artifact
+    from convert.report.documents import ExportDocument
 
     wanted = validated(options)
     output = binary_stdout(destination, as_json=as_json)

@@ -33,10 +33,10 @@ def inspect_command(
 
     Exit code 0 where it can be converted; else the code that run would end with.
     """
-    from convert.cli.summary import summary_of_inspection  # noqa: PLC0415 - --help needs none
-    from convert.options import validated  # noqa: PLC0415
-    from convert.pipeline import inspect_artifact  # noqa: PLC0415
-    from convert.report.documents import InspectDocument  # noqa: PLC0415
+    from convert.cli.summary import summary_of_inspection
+    from convert.options import validated
+    from convert.pipeline import inspect_artifact
+    from convert.report.documents import InspectDocument
 
     wanted = validated(options)
     with TerminalProgress(enabled=not quiet) as progress:
@@ -83,9 +83,9 @@ def ls_command(
 
     Volumes that the root's fstab mounts are in their places; nothing is taken out.
     """
-    from convert.browse import listed  # noqa: PLC0415 - --help needs none of these
-    from convert.cli.listing import as_object, long_line, short_line  # noqa: PLC0415
-    from convert.options import validated  # noqa: PLC0415
+    from convert.browse import listed
+    from convert.cli.listing import as_object, long_line, short_line
+    from convert.options import validated
 
     with TerminalProgress(enabled=not quiet) as progress:
         entries = listed(
@@ -118,9 +118,9 @@ def cat_command(
 
     With --json, the bytes come as base64.
     """
-    from convert.browse import content  # noqa: PLC0415 - --help needs none of these
-    from convert.cli.listing import as_object  # noqa: PLC0415
-    from convert.options import validated  # noqa: PLC0415
+    from convert.browse import content
+    from convert.cli.listing import as_object
+    from convert.options import validated
 
     with (
         TerminalProgress(enabled=not quiet) as progress,

@@ -61,7 +61,7 @@ class _LazyGroup(click.Group):
 def _show_version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
     if not wanted or context.resilient_parsing:
         return
-    from convert.version import VERSION  # noqa: PLC0415 - reading metadata is slow
+    from convert.version import VERSION
 
     click.echo(f"oci-convert {VERSION}")
     context.exit()

@@ -67,7 +67,7 @@ def binary_stdout(destination: str, *, as_json: bool) -> BinaryIO | None:
 
     :raises UsageError: if it is taken by ``--json``, or is a terminal.
     """
-    from convert.destination import (  # noqa: PLC0415 - --help needs none of it
+    from convert.destination import (
         FolderDestination,
         LayoutDestination,
         parse_destination,

@@ -37,7 +37,7 @@ class TerminalProgress:
         bar.update(done - bar.n)
 
     def _start(self, stage: str, total: int) -> None:
-        from tqdm import tqdm  # noqa: PLC0415 - a pipe never pays for the import
+        from tqdm import tqdm
 
         self.close()
         self._stage = stage

@@ -61,10 +61,10 @@ def run_command(
       docker-archive:FILE[:NAME:TAG]   what docker save writes
     A FILE of - is standard output.
     """
-    from convert.cli.summary import summary_of_run  # noqa: PLC0415 - --help needs none of these
-    from convert.options import validated  # noqa: PLC0415
-    from convert.pipeline import convert_artifact  # noqa: PLC0415
-    from convert.report.documents import RunDocument  # noqa: PLC0415
+    from convert.cli.summary import summary_of_run
+    from convert.options import validated
+    from convert.pipeline import convert_artifact
+    from convert.report.documents import RunDocument
 
     wanted = validated(options)
     output = binary_stdout(destination, as_json=as_json)

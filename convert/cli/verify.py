@@ -27,10 +27,10 @@ def verify_command(
     With SOURCE, its tree is compared with the image file by file; give the same --profile,
     --keep and --drop as to run. Exit code 8 if anything differs.
     """
-    from convert.cli.summary import summary_of_verification  # noqa: PLC0415 - --help needs none
-    from convert.options import validated  # noqa: PLC0415
-    from convert.pipeline import verify_artifact  # noqa: PLC0415
-    from convert.report.documents import VerifyDocument  # noqa: PLC0415
+    from convert.cli.summary import summary_of_verification
+    from convert.options import validated
+    from convert.pipeline import verify_artifact
+    from convert.report.documents import VerifyDocument
 
     wanted = validated(options)
     with TerminalProgress(enabled=not quiet) as progress:

@@ -22,7 +22,7 @@ from formats.core.errors import CorruptError, LimitError, OutputError
 from formats.core.limits import DEFAULT_LIMITS, MIB, Limits
 from formats.core.opener import open_artifact
 from tests.support.disks import inside, opened, whole
-from tests.support.programs import need, run
+from tests.support.programs import need, need_root, run
 
 PROGRAMS = {
     ".gz": ("gzip", "-c"),
@@ -264,8 +264,7 @@ def test_a_compressed_image_finds_its_backing_image(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_named_and_nothing_is_left(tmp_path: Path) -> None:
     need("mount")
-    if os.geteuid() != 0:
-        pytest.skip("a small disk needs root")
+    need_root()
     small = tmp_path / "small"
     small.mkdir()
     file = tmp_path / "disk.gz"

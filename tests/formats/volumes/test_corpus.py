@@ -15,7 +15,7 @@ import pytest
 from formats.core.errors import CorruptError, EncryptedError, UnsupportedError
 from formats.core.opener import Node
 from tests.images.volumes import opened
-from tests.support.programs import CORPUS
+from tests.support.programs import corpus
 
 _FILES: dict[str, type[bz2.BZ2File | gzip.GzipFile | lzma.LZMAFile]] = {
     ".bz2": bz2.BZ2File,
@@ -29,9 +29,7 @@ _SECONDS = 20
 
 def _unpacked(name: str, folder: Path) -> Path:
     """Return a raw disk of the corpus without its transport compression, zeros as holes."""
-    packed = CORPUS / "raw" / name
-    if not packed.exists():
-        pytest.skip("the corpus is not here")
+    packed = corpus(f"raw/{name}")
     opener = _FILES.get(packed.suffix)
     if opener is None:
         return packed
@@ -144,9 +142,7 @@ def test_a_bare_boot_sector_lists_partitions_past_the_end(tmp_path: Path) -> Non
 
 def test_no_hostile_disk_takes_more_than_its_limits(tmp_path: Path) -> None:
     """Each as a process of its own, with bounded memory and time."""
-    manifest = CORPUS / "MANIFEST.tsv"
-    if not manifest.exists():
-        pytest.skip("the corpus is not here")
+    manifest = corpus("MANIFEST.tsv")
     rows = [line.split("\t") for line in manifest.read_text().splitlines()[1:]]
     hostile = [row[0] for row in rows if row[3] == "raw" and row[7] == "yes"]
     assert len(hostile) > 20

@@ -28,16 +28,17 @@ class ExtentTree:
     """The extent tree of one inode.
 
     :param number: the inode's.
-    :param seed: what the checksums of its nodes start from; None where there are none.
+    :param generation: the inode's, which checksums of nodes start from; None where it is not known
+        and they are not verified.
     """
 
     def __init__(
-        self, source: ByteSource, superblock: Superblock, number: int, seed: int | None
+        self, source: ByteSource, superblock: Superblock, number: int, generation: int | None
     ) -> None:
         self._source = source
         self._superblock = superblock
         self._number = number
-        self._seed = seed
+        self._generation = generation
         self._covered = 0
 
     def runs(self, root: bytes) -> Iterator[Run]:
@@ -105,14 +106,17 @@ class ExtentTree:
         return bytes(read_exact(self._source, block * size, size, "an extent tree node"))
 
     def _verify(self, node: bytes, block: int) -> None:
-        if self._seed is None:
+        if self._generation is None:
+            return
+        seed = self._superblock.inode_seed(self._number, self._generation)
+        if seed is None:
             return
         room = _HEADER.unpack_from(node)[2]
         tail = _HEADER.size + room * _LEAF.size
         if tail + _CHECKSUM.size > len(node):
             raise self._damaged("a node has no room for its checksum", block)
         (stored,) = _CHECKSUM.unpack_from(node, tail)
-        computed = crc32c(node[:tail], self._seed)
+        computed = crc32c(node[:tail], seed)
         if stored != computed:
             raise self._damaged(f"a node has checksum {stored:08x}, not {computed:08x}", block)
 

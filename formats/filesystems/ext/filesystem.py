@@ -44,7 +44,6 @@ class ExtFilesystem:
         self.superblock = superblock
         self.limits = limits
         self.inodes = InodeTable(source, superblock, GroupDescriptors(source, superblock))
-        self._has_checksums = superblock.has_metadata_checksums
 
     def runs(self, inode: Inode, size: int) -> list[Run]:
         """Return where on the volume the first ``size`` bytes of an inode are.
@@ -57,8 +56,7 @@ class ExtFilesystem:
         if inode.flags & INLINE_DATA or not block_count:
             return []
         if inode.flags & EXTENTS:
-            seed = self.seed_of(inode)
-            tree = ExtentTree(self.source, self.superblock, inode.number, seed)
+            tree = ExtentTree(self.source, self.superblock, inode.number, inode.generation)
             return coalesce(tree.runs(inode.block), block_count)
         block_map = BlockMap(self.source, self.superblock, inode.number)
         return coalesce(block_map.runs(inode.block, block_count), block_count)
@@ -124,19 +122,21 @@ class ExtFilesystem:
         :raises CorruptError: if a block is damaged or not there.
         :raises LimitError: if there are too many names.
         """
+        superblock = self.superblock
+        is_inline = bool(inode.flags & INLINE_DATA)
         parser = DirectoryParser(
             self.source.origin,
-            None if inode.flags & INLINE_DATA else self.seed_of(inode),
-            has_types=Incompat.FILETYPE in self.superblock.incompat,
+            None if is_inline else superblock.inode_seed(inode.number, inode.generation),
+            has_types=Incompat.FILETYPE in superblock.incompat,
             most=self.limits.folder_entries,
         )
-        if inode.flags & INLINE_DATA:
+        if is_inline:
             block, rest = self.inline_parts(inode)
             offset = self.inodes.offset_of(inode.number)
             parser.add(block[_INLINE_PARENT_BYTES:], offset)
             parser.add(rest, offset)
             return parser.names
-        block_bytes = self.superblock.block_bytes
+        block_bytes = superblock.block_bytes
         blocks_a_read = CHUNK_BYTES // block_bytes
         for _, count, start in self._folder_runs(inode):
             for first in range(start, start + count, blocks_a_read):
@@ -180,10 +180,6 @@ class ExtFilesystem:
         if not inode.flags & EA_INODE or inode.file_bytes != size:
             raise self.damaged(f"is to hold {size:,} bytes of an attribute, and does not", inode)
         return b"".join(self.content(inode, size))
-
-    def seed_of(self, inode: Inode) -> int | None:
-        """Return what the checksums of an inode's blocks start from; None without checksums."""
-        return self.inodes.seed_of(inode) if self._has_checksums else None
 
     def damaged(self, what: str, inode: Inode) -> CorruptError:
         """Return the error that says what is wrong with an inode."""

@@ -10,7 +10,7 @@ from formats.core.errors import CorruptError
 from formats.core.source import BytesLike, ByteSource, read_exact
 from formats.filesystems.ext.checksums import crc32c
 from formats.filesystems.ext.groups import GroupDescriptors
-from formats.filesystems.ext.superblock import Incompat, Superblock
+from formats.filesystems.ext.superblock import INODE_IDENTITY, Incompat, Superblock
 
 COMPRESSED = 0x4
 ENCRYPTED = 0x800
@@ -28,6 +28,7 @@ BASE_BYTES = 128
 
 _WINDOW_BYTES = 16 << 10
 _WINDOWS = 1024
+_RECENT = 4096
 
 _BASE = struct.Struct(
     "<"
@@ -46,7 +47,7 @@ _EXTRA_WITH_CHECKSUM = 4
 _EXTRA_WITH_MTIME = 12
 _CHECKSUM_LOW = 0x7C
 _CHECKSUM_HIGH = 0x82
-_PAIR = struct.Struct("<II")
+_DEVICE = struct.Struct("<II")
 
 _NANOSECONDS = 1_000_000_000
 
@@ -103,7 +104,7 @@ class Inode(NamedTuple):
     @property
     def device(self) -> tuple[int, int]:
         """Major and minor number: 8 and 8 bits in the first word, or 12 and 20 in the second."""
-        old, new = _PAIR.unpack_from(self.block)
+        old, new = _DEVICE.unpack_from(self.block)
         if old:
             return (old >> 8) & 0xFF, old & 0xFF
         return (new >> 8) & 0xFFF, (new & 0xFF) | ((new >> 12) & 0xFFF00)
@@ -111,6 +112,9 @@ class Inode(NamedTuple):
 
 class InodeTable:
     """The inodes of one filesystem, through a cache of at most 16 MiB of table.
+
+    Each is asked for twice: for what it is, and soon after for what is in it. So the last ones are
+    kept as they are, verified and decoded.
 
     Inodes of one folder lie near each other, but a full or old filesystem scatters them: the
     windows are small enough for a miss to be cheap.
@@ -123,8 +127,10 @@ class InodeTable:
         self._superblock = superblock
         self._groups = groups
         self._has_checksums = superblock.has_metadata_checksums
+        self._is_64bit = Incompat.BIT64 in superblock.incompat
         self._window_bytes = max(_WINDOW_BYTES, superblock.block_bytes)
         self._windows: dict[int, BytesLike] = {}
+        self._recent: dict[int, Inode] = {}
         self._lock = threading.Lock()
 
     def get(self, number: int) -> Inode:
@@ -132,6 +138,15 @@ class InodeTable:
 
         :raises CorruptError: if there is no such inode, or its checksum is wrong.
         """
+        inode = self._recent.get(number)
+        if inode is None:
+            inode = self._decoded(number)
+            if len(self._recent) >= _RECENT:
+                self._recent.clear()
+            self._recent[number] = inode
+        return inode
+
+    def _decoded(self, number: int) -> Inode:
         offset = self.offset_of(number)
         window_start = offset - offset % self._window_bytes
         window = self._windows.get(window_start)
@@ -175,13 +190,9 @@ class InodeTable:
             )
         return inode
 
-    def seed_of(self, inode: Inode) -> int:
-        """Return what the checksums of an inode's own blocks start from."""
-        return crc32c(_PAIR.pack(inode.number, inode.generation), self._superblock.checksum_seed)
-
     def xattr_block_of(self, inode: Inode) -> int:
         """Return the number of the block with an inode's extended attributes; 0 for none."""
-        if Incompat.BIT64 in self._superblock.incompat:
+        if self._is_64bit:
             return inode.xattr_block_low | inode.xattr_block_high << 32
         return inode.xattr_block_low
 
@@ -226,7 +237,9 @@ class InodeTable:
         else:
             data = record[:low] + b"\0\0" + record[low + 2 :]
             stored = inode.checksum_low
-        computed = crc32c(data, self.seed_of(inode)) & (0xFFFFFFFF if has_high else 0xFFFF)
+        identity = INODE_IDENTITY.pack(inode.number, inode.generation)
+        computed = crc32c(identity + data, self._superblock.checksum_seed)
+        computed &= 0xFFFFFFFF if has_high else 0xFFFF
         if computed != stored:
             raise CorruptError(
                 f"inode {inode.number:,} has checksum {stored:08x}, not {computed:08x}",

@@ -79,10 +79,9 @@ def _journal_file(source: ByteSource, superblock: Superblock) -> JournalFile:
     number = superblock.journal_inode
     inodes = InodeTable(source, superblock, GroupDescriptors(source, superblock))
     inode = inodes.get(number)
-    block, size, seed = inode.block, inode.file_bytes, None
+    block, size, generation = inode.block, inode.file_bytes, None
     if inode.type == TYPE_FILE and inode.links:
-        if superblock.has_metadata_checksums:
-            seed = inodes.seed_of(inode)
+        generation = inode.generation
         is_tree = bool(inode.flags & EXTENTS)
     elif superblock.journal_backup_type == _BACKUP_OF_BLOCKS:
         # The inode itself may be in the journal only. e2fsck goes by the superblock's copy then.
@@ -103,7 +102,7 @@ def _journal_file(source: ByteSource, superblock: Superblock) -> JournalFile:
     count = min(size // superblock.block_bytes, superblock.block_count)
     return JournalFile(
         source,
-        _runs(source, superblock, block, count, seed, is_tree=is_tree),
+        _runs(source, superblock, block, count, generation, is_tree=is_tree),
         superblock.block_bytes,
     )
 
@@ -113,12 +112,12 @@ def _runs(
     superblock: Superblock,
     block: bytes,
     count: int,
-    seed: int | None,
+    generation: int | None,
     *,
     is_tree: bool,
 ) -> list[Run]:
     number = superblock.journal_inode
     if is_tree:
-        tree = ExtentTree(source, superblock, number, seed)
+        tree = ExtentTree(source, superblock, number, generation)
         return coalesce(tree.runs(block), count)
     return coalesce(BlockMap(source, superblock, number).runs(block, count), count)

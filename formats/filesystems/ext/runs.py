@@ -8,7 +8,7 @@ from typing import NamedTuple
 from formats.core.errors import CorruptError
 from formats.core.source import ZERO_CHUNK_BYTES, ZEROS, BytesLike, ByteSource
 
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 18
 
 
 class Run(NamedTuple):
@@ -45,12 +45,6 @@ def coalesce(runs: Iterable[Run], block_count: int) -> list[Run]:
     if count:
         joined.append(Run(first, min(count, block_count - first), start))
     return joined
-
-
-def byte_ranges(runs: Sequence[Run], block_bytes: int) -> Iterator[tuple[int, int]]:
-    """Yield ``(offset, length)`` on the volume of each run."""
-    for _, count, start in runs:
-        yield start * block_bytes, count * block_bytes
 
 
 def read_runs(

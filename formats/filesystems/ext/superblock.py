@@ -114,6 +114,10 @@ _FEATURE_HINTS = {
 _NEWER = "a newer kernel reads it: copy the files from there into a new filesystem"
 
 
+INODE_IDENTITY = struct.Struct("<II")
+"""An inode's number and generation: what checksums of it and of its blocks begin with."""
+
+
 @dataclass(frozen=True, slots=True)
 class Superblock:
     """What the superblock says, checked. Names follow the ``s_`` fields they come from.
@@ -133,9 +137,6 @@ class Superblock:
     cluster_blocks: int
     blocks_per_group: int
     inodes_per_group: int
-    state: int
-    revision: int
-    creator_os: int
     first_inode: int
     inode_bytes: int
     compat: Compat
@@ -143,17 +144,13 @@ class Superblock:
     ro_compat: RoCompat
     uuid: uuid.UUID
     label: str
-    journal_uuid: bytes
     journal_inode: int
-    journal_device: int
-    last_orphan: int
     journal_backup_type: int
     journal_backup: bytes
     descriptor_bytes: int
     first_meta_group: int
     backup_groups: tuple[int, int]
     checksum_seed: int
-    orphan_file_inode: int
 
     @property
     def group_count(self) -> int:
@@ -169,6 +166,12 @@ class Superblock:
     def has_metadata_checksums(self) -> bool:
         """Whether structures carry a crc32c (``metadata_csum``)."""
         return RoCompat.METADATA_CSUM in self.ro_compat
+
+    def inode_seed(self, number: int, generation: int) -> int | None:
+        """Return what checksums of an inode and its own blocks start from; None without them."""
+        if not self.has_metadata_checksums:
+            return None
+        return crc32c(INODE_IDENTITY.pack(number, generation), self.checksum_seed)
 
     @property
     def needs_recovery(self) -> bool:
@@ -189,21 +192,19 @@ _STRUCT = struct.Struct(
     "3I"  # 0x014 first data block, log block size, log cluster size
     "3I"  # 0x020 blocks, clusters, inodes per group
     "12x"  # 0x02C times, mount counts
-    "2H"  # 0x038 magic, state
-    "12x"  # 0x03C
-    "2I4x"  # 0x048 creator, revision
+    "H14x"  # 0x038 magic
+    "4xI4x"  # 0x048 … 0x04C revision
     "IH2x"  # 0x054 first inode, inode size
     "3I"  # 0x05C features
     "16s16s"  # 0x068 UUID, label
     "72x"  # 0x088 last mounted, compression, preallocation, reserved descriptors
-    "16s3I"  # 0x0D0 journal UUID, inode, device; last orphan
+    "16xI8x"  # 0x0D0 … 0x0E0 journal inode
     "17xBH"  # 0x0EC hash seed and version; journal backup type, descriptor size
     "4xI4x68s"  # 0x100 first meta group; journal backup
     "I4xI"  # 0x150 blocks (high), reserved, free blocks (high)
     "25xB"  # 0x15C … 0x175 checksum type
     "214x2I"  # 0x176 … 0x24C backup groups
     "28xI"  # 0x254 … 0x270 checksum seed
-    "12xI"  # 0x274 … 0x280 orphan file
 )
 
 
@@ -236,19 +237,18 @@ def parse_superblock(raw: bytes, origin: Origin) -> Superblock:
         inodes, blocks_low, _, free_low, _,
         first_data_block, log_block, log_cluster,
         blocks_per_group, clusters_per_group, inodes_per_group,
-        magic, state,
-        creator, revision,
+        magic,
+        revision,
         first_inode, inode_bytes,
         compat, incompat, ro_compat,
         identity, label,
-        journal_uuid, journal_inode, journal_device, last_orphan,
+        journal_inode,
         backup_type, descriptor_bytes,
         first_meta_group, journal_backup,
         blocks_high, free_high,
         checksum_type,
         backup_first, backup_second,
         seed,
-        orphan_file,
     ) = _STRUCT.unpack_from(raw)  # fmt: skip
     check = _Check(origin)
     check(0x38, magic == MAGIC, f"its magic is {magic:#06x}, not {MAGIC:#06x}")
@@ -269,9 +269,6 @@ def parse_superblock(raw: bytes, origin: Origin) -> Superblock:
         cluster_blocks=1 << cluster_bits,
         blocks_per_group=blocks_per_group,
         inodes_per_group=inodes_per_group,
-        state=state,
-        revision=revision,
-        creator_os=creator,
         first_inode=_GOOD_OLD_FIRST_INODE if old else first_inode,
         inode_bytes=_GOOD_OLD_INODE_BYTES if old else inode_bytes,
         compat=Compat(compat),
@@ -279,17 +276,13 @@ def parse_superblock(raw: bytes, origin: Origin) -> Superblock:
         ro_compat=RoCompat(ro_compat),
         uuid=uuid.UUID(bytes=identity),
         label=printable(label.partition(b"\0")[0]),
-        journal_uuid=journal_uuid,
         journal_inode=journal_inode,
-        journal_device=journal_device,
-        last_orphan=last_orphan,
         journal_backup_type=backup_type,
         journal_backup=journal_backup,
         descriptor_bytes=descriptor_bytes if has_64bit else _SMALL_DESCRIPTOR_BYTES,
         first_meta_group=first_meta_group,
         backup_groups=(backup_first, backup_second),
         checksum_seed=seed if incompat & Incompat.CSUM_SEED else crc32c(identity),
-        orphan_file_inode=orphan_file,
     )
     if superblock.cluster_blocks > 1:
         fits = blocks_per_group == clusters_per_group << cluster_bits

@@ -174,7 +174,8 @@ class UnitCache:
             self._work.notify_all()
             threads, self._threads = self._threads, []
         for thread in threads:
-            thread.join()
+            if thread.is_alive():  # an interrupt may have come before it was started
+                thread.join()
         with self._lock:
             self._units.clear()
             self._unread.clear()

@@ -15,7 +15,7 @@ from tests.images.recipes.debian_server import PAGE, ROOT_OFFSET, root_bytes
 from tests.support.command import succeed
 from tests.support.containers import podman
 from tests.support.listing import Row, difference, kernel_listing, loop_mounted
-from tests.support.programs import need, run
+from tests.support.programs import need, need_root, run
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +72,7 @@ def whole_seconds(listing: dict[bytes, Row]) -> dict[bytes, Row]:
 def test_the_untouched_tree_is_the_kernels(debian_disks: tuple[Path, ...], tmp_path: Path) -> None:
     """Compared after GNU tar unpacked it again, so that the archive is what is compared."""
     need("tar")
+    need_root()
     raw, _, vmdk = debian_disks
     archive, unpacked = tmp_path / "tree.tar", tmp_path / "tree"
     succeed("export", "-q", "--raw", vmdk, f"tar:{archive}")

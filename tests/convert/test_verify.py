@@ -86,6 +86,7 @@ def test_what_skopeo_wrote_is_sound_too(name: str, tmp_path: Path) -> None:
 
 def test_layers_that_umoci_adds_are_read_and_their_missing_folders_named(tmp_path: Path) -> None:
     need("umoci")
+    need_root()
     write(f"oci:{tmp_path}/out:x", SMALL, codec=Codec.GZIP)
     root = umoci_unpacked(tmp_path / "out", "x", tmp_path / "bundle")
     (root / "etc/hostname").write_text("changed")

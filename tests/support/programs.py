@@ -14,12 +14,18 @@ CORPUS = Path(__file__).resolve().parents[3] / "shared" / "corpus"
 """Third-party artifacts, where they are there."""
 
 
+_AS_ROOT = frozenset({"mkfs.btrfs"})
+"""Programs that only root can use on a file: it looks at all loop devices."""
+
+
 def need(*programs: str) -> None:
     """Skip the test where a program is missing; fail it in CI, where none may be."""
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     missing = [name for name in programs if shutil.which(name, path=path) is None]
     if missing:
         refuse(f"not installed: {', '.join(missing)} (make system-packages installs them)")
+    if not _AS_ROOT.isdisjoint(programs):
+        need_root()
 
 
 def need_root() -> None:

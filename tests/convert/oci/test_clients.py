@@ -134,7 +134,11 @@ def test_skopeo_makes_the_same_docker_archive_out_of_a_layout(codec: Codec, tmp_
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with registry(tmp_path_factory.mktemp("registry")) as address:
+    folder = tmp_path_factory.mktemp("registry")
+    credentials = folder / "auth.json"
+    credentials.write_text("{}")
+    with registry(folder) as address, pytest.MonkeyPatch.context() as patched:
+        patched.setenv("REGISTRY_AUTH_FILE", str(credentials))  # never the user's own
         yield address
 
 

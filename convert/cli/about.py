@@ -41,7 +41,7 @@ def formats_command(as_json: bool, quiet: bool) -> None:
         return
     read = [reader for reader in readers if reader.doc.reads]
     refused = [reader for reader in readers if not reader.doc.reads]
-    click.echo("Read:")
+    click.echo("Read; a raw disk (.raw, .img, .dd) by what it begins with:")
     emit_table((f"  {reader.name}", reader.category.value, reader.doc.title) for reader in read)
     click.echo("\nRecognised, and refused by name:")
     emit_table((f"  {reader.name}", reader.category.value, reader.doc.title) for reader in refused)
@@ -80,7 +80,7 @@ def doctor_command(as_json: bool, quiet: bool, spool: Path | None) -> None:
 @click.command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion_command(shell: str) -> None:
-    r"""Print the completion script for SHELL.
+    """Print the completion script for SHELL.
 
     \b
     bash: convert completion bash > ~/.local/share/bash-completion/completions/convert

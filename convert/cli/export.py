@@ -35,7 +35,7 @@ def export_command(
     quiet: bool,
     **options: object,
 ) -> None:
-    r"""Write the tree that an image would get.
+    """Write the tree that an image would get.
 
     \b
     DEST is one of

@@ -80,7 +80,7 @@ def _show_version(context: click.Context, _parameter: click.Parameter, wanted: b
     help="Show the version and exit.",
 )
 def cli() -> None:
-    r"""Turn disks, appliances and packages into container images that run.
+    """Turn disks, appliances and packages into container images that run.
 
     \b
     convert run server.vmdk oci:out:latest      a disk becomes an image

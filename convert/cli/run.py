@@ -52,7 +52,7 @@ def run_command(
     quiet: bool,
     **options: object,
 ) -> None:
-    r"""Convert SOURCE (or all disks of one machine) into an image at DEST.
+    """Convert SOURCE (or all disks of one machine) into an image at DEST.
 
     \b
     DEST is one of

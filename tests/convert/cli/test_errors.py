@@ -64,6 +64,15 @@ def test_help_imports_nothing_heavy() -> None:
     subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.DEVNULL)
 
 
+def test_help_keeps_its_lines() -> None:
+    """A paragraph after the character \\b is not wrapped; the two characters are none."""
+    for command in ([], ["run"], ["export"], ["completion"]):
+        shown = succeed(*command, "--help")
+        assert "\\b" not in shown
+        assert "\b" not in shown
+    assert "\n    oci:DIR[:TAG] " in succeed("run", "--help")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_conversion_leaves_nothing(
     debian_disks: tuple[Path, ...], tmp_path: Path, number: signal.Signals

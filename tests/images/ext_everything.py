@@ -46,7 +46,7 @@ def fill(root: Path, *, small_inodes: bool = False, names: int = 1500) -> None:
 
 
 def _files(root: Path) -> None:
-    """Sizes around every border: inline data, blocks, single and double indirection."""
+    """Sizes around every border: inline data, blocks, and indirect blocks."""
     folder = root / "files"
     folder.mkdir()
     sizes = [0, 1, 59, 60, 61, 100, 160, 1023, 1024, 1025, 4096, 65_537, 12 * KIB + 1, 300 * KIB]
@@ -96,10 +96,11 @@ def _sparse_files(root: Path) -> None:
     folder = root / "sparse"
     folder.mkdir()
     with (folder / "holes").open("wb") as file:
-        for offset in (0, 100 * KIB, 5 * MIB, 5 * MIB + 8 * KIB, 60 * MIB):
+        # In a block map of 1 KiB blocks: direct, and behind one, two and three indirect ones.
+        for offset in (0, 100 * KIB, 5 * MIB, 5 * MIB + 8 * KIB, 65 * MIB):
             file.seek(offset)
             file.write(noise(3000, offset))
-        file.truncate(64 * MIB + 5)
+        file.truncate(66 * MIB + 5)
     with (folder / "nothing but a hole").open("wb") as file:
         file.truncate(10 * MIB + 1)
     with (folder / "preallocated").open("wb") as file:

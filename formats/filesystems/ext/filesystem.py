@@ -88,7 +88,8 @@ class ExtFilesystem:
     def symlink_target(self, inode: Inode) -> bytes:
         """Return what a symlink holds.
 
-        :raises CorruptError: if that is nothing, or has a NUL.
+        :raises CorruptError: if that is nothing, has a NUL, or does not fit into a block with the
+            NUL that ends it: the kernel would cut it off.
         :raises LimitError: if it is too long.
         """
         size = inode.size_low
@@ -97,6 +98,8 @@ class ExtFilesystem:
                 f"is a symlink of {size:,} bytes, more than {self.limits.symlink_target_bytes:,}",
                 origin=self.source.origin,
             )
+        if size >= self.superblock.block_bytes:
+            raise self.damaged(f"is a symlink of {size:,} bytes, more than a block holds", inode)
         if self._is_fast_symlink(inode):
             target = inode.block[:size]
         else:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from formats.core.errors import CorruptError
 from formats.core.source import ZERO_CHUNK_BYTES, ZEROS, BytesLike, ByteSource
 
-CHUNK_BYTES = 1 << 18
+CHUNK_BYTES = 1 << 20
 
 
 class Run(NamedTuple):

@@ -44,7 +44,8 @@ def _programs() -> None:
 
 
 def attempts(folder: Path) -> Iterator[Path]:
-    """Yield a few new folders: when the kernel frees space in its log is up to its flusher."""
+    """Yield a few new folders, for it is up to the kernel's flusher when blocks are written to
+    where they belong, and their space in the log is freed."""
     for number in range(10):
         attempt = folder / f"attempt{number}"
         attempt.mkdir()
@@ -77,14 +78,17 @@ def test_every_kind_of_journal_is_replayed_as_the_kernel_does(
     variant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mke2fs, filesystem, options = _VARIANTS[variant]
-    copy = dirty_copy(
-        tmp_path, change_everything, mke2fs=mke2fs, filesystem=filesystem, options=options
-    )
-    ours = listing(copy.image)
-    assert difference(listing_after_kernel(copy.image, filesystem), ours) == []
-    assert difference(copy.live, ours) == []
-    # The same comparison fails for who does not replay.
-    assert difference(copy.live, listing_unreplayed(copy.image, monkeypatch))
+    for folder in attempts(tmp_path):
+        copy = dirty_copy(
+            folder, change_everything, mke2fs=mke2fs, filesystem=filesystem, options=options
+        )
+        ours = listing(copy.image)
+        assert difference(listing_after_kernel(copy.image, filesystem), ours) == []
+        assert difference(copy.live, ours) == []
+        # The same comparison fails for who does not replay.
+        if difference(copy.live, listing_unreplayed(copy.image, monkeypatch)):
+            return
+    pytest.fail("nothing was in the log only")
 
 
 @pytest.mark.parametrize("options", ["", "data=journal"])
@@ -239,11 +243,14 @@ def test_an_asynchronous_commit_whose_blocks_are_missing_did_not_happen(tmp_path
 
 def test_recovery_is_what_the_superblock_asks_for(tmp_path: Path) -> None:
     """The kernel wipes a journal, whatever is in it, where ``needs_recovery`` is not set."""
-    copy = dirty_copy(tmp_path, change_everything, mke2fs=_NO_CHECKSUMS)
-    run("debugfs", "-w", "-R", "feature ^needs_recovery", copy.image)
-    ours = listing(copy.image)
-    assert difference(listing_after_kernel(copy.image, "ext4"), ours) == []
-    assert b"renamed" not in ours
+    for folder in attempts(tmp_path):
+        copy = dirty_copy(folder, change_everything, mke2fs=_NO_CHECKSUMS)
+        run("debugfs", "-w", "-R", "feature ^needs_recovery", copy.image)
+        ours = listing(copy.image)
+        assert difference(listing_after_kernel(copy.image, "ext4"), ours) == []
+        if b"renamed" not in ours:
+            return
+    pytest.fail("nothing was in the log only")
 
 
 def test_a_journal_on_another_device_is_refused_by_name(tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def test_a_wrong_checksum_is_an_error_that_names_the_path(image: Path, what: str
 
 def test_a_symlink_that_the_kernel_would_cut_off_is_an_error(image: Path) -> None:
     debugfs(image, "set_inode_field /link size 1024")
-    with pytest.raises(CorruptError, match="'link': inode .* a symlink of 1,024 bytes"):
+    with pytest.raises(CorruptError, match="a symlink of 1,024 bytes"):
         read(image)
 
 
@@ -171,7 +171,8 @@ def test_any_changed_byte_gives_a_tree_or_a_typed_error(
     for _ in range(300):
         changed = chance.choices(metadata, k=chance.choice([1, 1, 3]))
         for place in changed:
-            overwrite(image, place, bytes([chance.choice([0, 0xFF, 0x80, 1, chance.randrange(256)])]))
+            value = chance.choice([0, 0xFF, 0x80, 1, chance.randrange(256)])
+            overwrite(image, place, bytes([value]))
         try:
             read(image, limits)
             outcomes["tree"] += 1

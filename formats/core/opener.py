@@ -21,7 +21,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from formats.core.errors import ConvertError, CorruptError, LimitError, UnsupportedError
+from formats.core.errors import (
+    ConvertError,
+    CorruptError,
+    LimitError,
+    OutputError,
+    UnsupportedError,
+)
 from formats.core.finding import Finding
 from formats.core.limits import DEFAULT_LIMITS, Limits
 from formats.core.origin import Origin, printable
@@ -270,9 +276,20 @@ class _Opener:
         self.resources.callback(callback)
 
     def spool_folder(self) -> Path:
-        """Return the private folder for decompressed copies, made at the first call."""
+        """Return the private folder for decompressed copies, made at the first call.
+
+        :raises OutputError: if it cannot be made.
+        """
         if self._spool is None:
-            self._spool = Path(tempfile.mkdtemp(prefix="oci-convert-", dir=self._spool_parent))
+            try:
+                made = tempfile.mkdtemp(prefix="oci-convert-", dir=self._spool_parent)
+            except OSError as error:
+                where = self._spool_parent or tempfile.gettempdir()
+                raise OutputError(
+                    f"no decompressed copy can be kept in {where}: {error.strerror}",
+                    hint="name another folder with --spool DIR",
+                ) from error
+            self._spool = Path(made)
             self.resources.callback(shutil.rmtree, self._spool, ignore_errors=True)
         return self._spool
 

@@ -84,20 +84,20 @@ def kernel_listing(root: Path) -> dict[bytes, Row]:
     for path, status in found.items():
         if not stat.S_ISDIR(status.st_mode):
             groups.setdefault((status.st_dev, status.st_ino), []).append(path)
-    return {path: _kernel_row(base, path, status, groups) for path, status in found.items()}
+    members = {inode: tuple(sorted(paths)) for inode, paths in groups.items() if len(paths) > 1}
+    return {path: _kernel_row(base, path, status, members) for path, status in found.items()}
 
 
 def _kernel_row(
     base: bytes,
     path: bytes,
     status: os.stat_result,
-    groups: dict[tuple[int, int], list[bytes]],
+    members: dict[tuple[int, int], tuple[bytes, ...]],
 ) -> Row:
     full = os.path.join(base, path) if path else base
     kind = _KINDS[stat.S_IFMT(status.st_mode)]
     is_device = kind in {Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE}
     names = sorted(os.fsencode(name) for name in os.listxattr(full, follow_symlinks=False))
-    links = groups.get((status.st_dev, status.st_ino), [])
     return Row(
         kind=kind,
         mode=stat.S_IMODE(status.st_mode),
@@ -109,7 +109,7 @@ def _kernel_row(
         device=(os.major(status.st_rdev), os.minor(status.st_rdev)) if is_device else None,
         xattrs=tuple((name, os.getxattr(full, name, follow_symlinks=False)) for name in names),
         digest=_file_digest(full) if kind is Kind.FILE else None,
-        links=tuple(sorted(links)) if len(links) > 1 else (),
+        links=members.get((status.st_dev, status.st_ino), ()),
     )
 
 

@@ -1,13 +1,17 @@
 """What is in artifacts that nobody here made, hostile ones among them.
 
-They are opened in a process of its own, with bounded memory and time: ``python -m
-tests.support.survey FILE…`` prints one line of JSON for each.
+They are opened in a process of its own, with bounded memory, and bounded time for each: ``python
+-m tests.support.survey FILE…`` prints one line of JSON for each.
 """
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import json
+import lzma
 import resource
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -22,11 +26,18 @@ from formats.core.entry import Kind
 from formats.core.errors import ConvertError
 from formats.core.opener import Node, open_artifact
 from formats.core.tree import Tree
-from tests.support.programs import CORPUS
+from tests.support.programs import CORPUS, corpus
 
-MEMORY_BYTES = 768 << 20
+MEMORY_BYTES = 512 << 20
 SECONDS = 120
+SECONDS_A_FILE = 20
 _CHUNKS_OF_A_FILE = 8
+_COMPRESSED: dict[str, type[bz2.BZ2File | gzip.GzipFile | lzma.LZMAFile]] = {
+    ".bz2": bz2.BZ2File,
+    ".gz": gzip.GzipFile,
+    ".xz": lzma.LZMAFile,
+}
+_CHUNK_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +81,23 @@ def rows(*kinds: str) -> list[Row]:
         if not kinds or kind in kinds:
             found.append(Row(name, kind, hostile == "yes", expected, oracle))
     return found
+
+
+def unpacked(name: str, folder: Path) -> Path:
+    """Return an artifact without its transport compression, zeros as holes; skip without it."""
+    packed = corpus(name)
+    opener = _COMPRESSED.get(packed.suffix)
+    if opener is None:
+        return packed
+    target = folder / packed.stem
+    with opener(packed) as source, target.open("wb") as file:
+        while chunk := source.read(_CHUNK_BYTES):
+            if chunk.strip(b"\0"):
+                file.write(chunk)
+            else:
+                file.seek(len(chunk), 1)
+        file.truncate()
+    return target
 
 
 def survey(files: Sequence[Path]) -> dict[Path, list[Seen]]:
@@ -123,6 +151,7 @@ def _counts(tree: Tree) -> tuple[int, int, int, int]:
 def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     for file in sys.argv[1:]:
+        signal.alarm(SECONDS_A_FILE)
         print(json.dumps([asdict(node) for node in _nodes(Path(file))]), flush=True)
 
 

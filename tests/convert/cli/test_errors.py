@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import pty
@@ -27,6 +28,11 @@ CASES = {
     "an image for export": (["export", "{disk}", "oci:{tmp}/out"], 2, "usage"),
     "no such path": (["cat", "{disk}", "/nope"], 2, "usage"),
     "a folder": (["cat", "{disk}", "/etc"], 2, "usage"),
+    "no such spool": (
+        ["run", "--spool", "{tmp}/none", "{tmp}/full/server.vmdk.gz", "oci:{tmp}/out"],
+        7,
+        "output-failed",
+    ),
     "no such image": (["verify", "oci:{tmp}/none:x"], None, None),
     "a folder that is there": (["export", "{disk}", "dir:{tmp}/full"], 7, "output-exists"),
 }
@@ -39,6 +45,7 @@ def test_every_error_is_one_line_with_its_exit_code(disks: Path, tmp_path: Path,
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine").write_text("keep")
     places = {"tmp": str(tmp_path), "disk": str(disks / "server.vmdk")}
+    (tmp_path / "full" / "server.vmdk.gz").write_bytes(gzip.compress(b"x" * 99))
     arguments = [word.format(**places) for word in words]
     done = convert(*arguments)
     assert done.out == ""

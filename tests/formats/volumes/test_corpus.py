@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import lzma
 import resource
 import subprocess
 import sys
@@ -16,32 +13,10 @@ from formats.core.errors import CorruptError, EncryptedError, UnsupportedError
 from formats.core.opener import Node
 from tests.images.volumes import opened
 from tests.support.programs import corpus
+from tests.support.survey import unpacked
 
-_FILES: dict[str, type[bz2.BZ2File | gzip.GzipFile | lzma.LZMAFile]] = {
-    ".bz2": bz2.BZ2File,
-    ".gz": gzip.GzipFile,
-    ".xz": lzma.LZMAFile,
-}
-_CHUNK_BYTES = 1 << 16
 _MEMORY_BYTES = 512 << 20
 _SECONDS = 20
-
-
-def _unpacked(name: str, folder: Path) -> Path:
-    """Return a raw disk of the corpus without its transport compression, zeros as holes."""
-    packed = corpus(f"raw/{name}")
-    opener = _FILES.get(packed.suffix)
-    if opener is None:
-        return packed
-    target = folder / packed.stem
-    with opener(packed) as source, target.open("wb") as file:
-        while chunk := source.read(_CHUNK_BYTES):
-            if chunk.strip(b"\0"):
-                file.write(chunk)
-            else:
-                file.seek(len(chunk), 1)
-        file.truncate()
-    return target
 
 
 @pytest.mark.parametrize(
@@ -66,7 +41,7 @@ def _unpacked(name: str, folder: Path) -> Path:
     ],
 )
 def test_what_is_not_read_is_refused_by_name(tmp_path: Path, name: str, reader: str) -> None:
-    with opened(_unpacked(name, tmp_path)) as artifact:
+    with opened(unpacked(f"raw/{name}", tmp_path)) as artifact:
         node = artifact.nodes[0]
     assert node.reader is not None
     assert node.reader.name == reader
@@ -75,7 +50,7 @@ def test_what_is_not_read_is_refused_by_name(tmp_path: Path, name: str, reader: 
 
 
 def test_a_swap_area_alone_holds_nothing_and_is_no_error(tmp_path: Path) -> None:
-    with opened(_unpacked("util-linux__swap1.img.xz", tmp_path)) as artifact:
+    with opened(unpacked("raw/util-linux__swap1.img.xz", tmp_path)) as artifact:
         node = artifact.nodes[0]
     assert (_name(node), node.children, node.problem) == ("swap", [], None)
 
@@ -84,13 +59,13 @@ def test_a_swap_area_alone_holds_nothing_and_is_no_error(tmp_path: Path) -> None
     "name", ["dissect__luks1.bin.gz", "util-linux__luks1.img", "util-linux__luks2.img"]
 )
 def test_encrypted_volumes_are_refused_as_encrypted(tmp_path: Path, name: str) -> None:
-    with opened(_unpacked(name, tmp_path)) as artifact:
+    with opened(unpacked(f"raw/{name}", tmp_path)) as artifact:
         assert isinstance(artifact.nodes[0].problem, EncryptedError)
 
 
 def test_an_old_filesystem_under_a_partition_table_gives_way(tmp_path: Path) -> None:
     """MBR, two slices with BSD disklabels, and an ext3 superblock that blkid falls for."""
-    with opened(_unpacked("util-linux__dos+bsd.img.xz", tmp_path)) as artifact:
+    with opened(unpacked("raw/util-linux__dos+bsd.img.xz", tmp_path)) as artifact:
         node = artifact.nodes[0]
     assert node.facts["partitions"] == "1 Linux, 2 FreeBSD"
     assert [_name(child) for child in node.children] == ["bsd-disklabel", "bsd-disklabel"]
@@ -101,7 +76,7 @@ def _name(node: Node) -> str | None:
 
 
 def test_a_linear_volume_without_a_filesystem_is_nothing_known(tmp_path: Path) -> None:
-    with opened(_unpacked("dissect__lvm.bin.gz", tmp_path)) as artifact:
+    with opened(unpacked("raw/dissect__lvm.bin.gz", tmp_path)) as artifact:
         (volume,) = artifact.nodes[-1].children
     assert (volume.volume.label, volume.reader, volume.problem) == ("vg_test/lv_test", None, None)
     assert volume.volume.source.size > 0
@@ -109,14 +84,14 @@ def test_a_linear_volume_without_a_filesystem_is_nothing_known(tmp_path: Path) -
 
 def test_a_mirrored_volume_over_two_disks_is_refused_by_name(tmp_path: Path) -> None:
     names = [f"dissect_lvm-mirror/lvm-mirror-{number}.bin.gz" for number in (1, 2)]
-    with opened(*(_unpacked(name, tmp_path) for name in names)) as artifact:
+    with opened(*(unpacked(f"raw/{name}", tmp_path) for name in names)) as artifact:
         (volume,) = artifact.nodes[-1].children
     assert isinstance(volume.problem, UnsupportedError)
     assert volume.problem.message == "is a mirrored volume, which is not read"
 
 
 def test_a_physical_volume_in_no_group_has_no_volumes(tmp_path: Path) -> None:
-    with opened(_unpacked("util-linux__lvm2.img.xz", tmp_path)) as artifact:
+    with opened(unpacked("raw/util-linux__lvm2.img.xz", tmp_path)) as artifact:
         assert [node.children for node in artifact.nodes] == [[], []]
 
 
@@ -127,7 +102,7 @@ def test_a_physical_volume_in_no_group_has_no_volumes(tmp_path: Path) -> None:
 def test_a_bare_gpt_lists_partitions_past_the_end(
     tmp_path: Path, name: str, sector_bytes: int, count: int
 ) -> None:
-    with opened(_unpacked(f"dissect__{name}.bin", tmp_path)) as artifact:
+    with opened(unpacked(f"raw/dissect__{name}.bin", tmp_path)) as artifact:
         node = artifact.nodes[0]
         problems = [child.problem for child in node.children]
     assert node.facts["sector-bytes"] == str(sector_bytes)
@@ -135,7 +110,7 @@ def test_a_bare_gpt_lists_partitions_past_the_end(
 
 
 def test_a_bare_boot_sector_lists_partitions_past_the_end(tmp_path: Path) -> None:
-    with opened(_unpacked("qemu__grub_mbr.raw", tmp_path)) as artifact:
+    with opened(unpacked("raw/qemu__grub_mbr.raw", tmp_path)) as artifact:
         problems = [child.problem for child in artifact.nodes[0].children]
     assert [type(problem) for problem in problems] == [CorruptError] * 2
 
@@ -146,7 +121,7 @@ def test_no_hostile_disk_takes_more_than_its_limits(tmp_path: Path) -> None:
     rows = [line.split("\t") for line in manifest.read_text().splitlines()[1:]]
     hostile = [row[0] for row in rows if row[3] == "raw" and row[7] == "yes"]
     assert len(hostile) > 20
-    disks = [_unpacked(name.removeprefix("raw/"), tmp_path) for name in hostile]
+    disks = [unpacked(name, tmp_path) for name in hostile]
     script = (
         "import sys; from pathlib import Path; from formats.core.opener import open_artifact\n"
         "for name in sys.argv[1:]:\n"

@@ -7,7 +7,10 @@ the compression patch, Lustre's ``dirdata``; see :mod:`~formats.filesystems.ext.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from formats.core.errors import CorruptError
+from formats.core.finding import Action, Finding
 from formats.core.reader import Category, OpenContext, ReaderDoc, Signature
 from formats.core.source import ByteSource
 from formats.core.tree import TreeInfo
@@ -19,6 +22,7 @@ from formats.filesystems.ext.superblock import (
     ROOT_INODE,
     SUPERBLOCK_OFFSET,
     Compat,
+    State,
     Superblock,
     read_superblock,
 )
@@ -52,7 +56,8 @@ class ExtReader:
     def open(self, source: ByteSource, context: OpenContext) -> ExtTree:
         """Read superblock, journal and root folder.
 
-        A journal that needs it is replayed in memory first, which is noted.
+        A journal that needs it is replayed in memory first, which is noted; so is what the kernel
+        would warn of when it mounts the filesystem.
 
         :raises UnsupportedError: for a feature that is not read, by name.
         :raises CorruptError: if they are damaged, or the volume is smaller than the filesystem.
@@ -61,11 +66,26 @@ class ExtReader:
         if recovered.finding is not None:
             context.note(recovered.finding)
         superblock = recovered.superblock
+        for rule, evidence in _doubts(superblock):
+            place = str(source.origin).encode("utf-8", "surrogateescape")
+            context.note(Finding(rule, place, Action.REPORTED, evidence))
         filesystem = ExtFilesystem(recovered.source, superblock, context.limits)
         root = filesystem.inodes.in_use(ROOT_INODE)
         if root.mode & TYPE_MASK != TYPE_FOLDER:
             raise CorruptError("its root is no folder", origin=source.origin)
         return ExtTree(filesystem, tree_info(superblock, replayed=recovered.finding is not None))
+
+
+def _doubts(superblock: Superblock) -> Iterator[tuple[str, str]]:
+    """Yield rule and evidence of each reason to doubt that all is there, and as it was."""
+    if State.CLEAN not in superblock.state:
+        yield (
+            "filesystem-unclean",
+            "it was in use when the image was taken, and has no journal of the last changes:"
+            " they may be missing or half done",
+        )
+    if State.ERRORS in superblock.state:
+        yield "filesystem-errors", "the kernel met errors in it: run 'e2fsck -f' on a copy"
 
 
 def tree_info(superblock: Superblock, *, replayed: bool = False) -> TreeInfo:

@@ -46,6 +46,13 @@ class Compat(IntFlag):
     ORPHAN_FILE = 0x1000
 
 
+class State(IntFlag):
+    """``s_state``."""
+
+    CLEAN = 0x1
+    ERRORS = 0x2
+
+
 class Incompat(IntFlag):
     """Incompatible features: who does not know one must not read."""
 
@@ -137,6 +144,7 @@ class Superblock:
     cluster_blocks: int
     blocks_per_group: int
     inodes_per_group: int
+    state: State
     first_inode: int
     inode_bytes: int
     compat: Compat
@@ -192,7 +200,7 @@ _STRUCT = struct.Struct(
     "3I"  # 0x014 first data block, log block size, log cluster size
     "3I"  # 0x020 blocks, clusters, inodes per group
     "12x"  # 0x02C times, mount counts
-    "H14x"  # 0x038 magic
+    "2H12x"  # 0x038 magic, state
     "4xI4x"  # 0x048 … 0x04C revision
     "IH2x"  # 0x054 first inode, inode size
     "3I"  # 0x05C features
@@ -237,7 +245,7 @@ def parse_superblock(raw: bytes, origin: Origin) -> Superblock:
         inodes, blocks_low, _, free_low, _,
         first_data_block, log_block, log_cluster,
         blocks_per_group, clusters_per_group, inodes_per_group,
-        magic,
+        magic, state,
         revision,
         first_inode, inode_bytes,
         compat, incompat, ro_compat,
@@ -269,6 +277,7 @@ def parse_superblock(raw: bytes, origin: Origin) -> Superblock:
         cluster_blocks=1 << cluster_bits,
         blocks_per_group=blocks_per_group,
         inodes_per_group=inodes_per_group,
+        state=State(state),
         first_inode=_GOOD_OLD_FIRST_INODE if old else first_inode,
         inode_bytes=_GOOD_OLD_INODE_BYTES if old else inode_bytes,
         compat=Compat(compat),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -72,6 +72,18 @@ def dirty_copy(
             finish()
     base.unlink()
     return DirtyCopy(copy, filesystem, live)
+
+
+def attempts(folder: Path) -> Iterator[Path]:
+    """Yield a few new folders.
+
+    It is up to the kernel's flusher, and to whoever calls sync(2), when blocks are written to where
+    they belong and the log is empty: a copy that proves nothing is taken again.
+    """
+    for number in range(10):
+        attempt = folder / f"attempt{number}"
+        attempt.mkdir()
+        yield attempt
 
 
 def fill(root: Path) -> None:

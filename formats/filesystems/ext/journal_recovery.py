@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from formats.core.errors import CorruptError, UnsupportedError
-from formats.core.finding import Action, Finding
 from formats.core.limits import Limits
 from formats.core.source import ByteSource
 from formats.filesystems.ext.blockmap import BlockMap
@@ -35,12 +34,12 @@ class Recovered:
 
     :ivar source: the volume as it is to be read.
     :ivar superblock: as it is there.
-    :ivar finding: what was done; None where nothing had to be.
+    :ivar replayed: how much was; None where nothing had to be.
     """
 
     source: ByteSource
     superblock: Superblock
-    finding: Finding | None = None
+    replayed: str | None = None
 
 
 def recover(source: ByteSource, superblock: Superblock, limits: Limits) -> Recovered:
@@ -59,13 +58,11 @@ def recover(source: ByteSource, superblock: Superblock, limits: Limits) -> Recov
     commits = FastCommits(journal, replayed.superblock, replayed.next_sequence)
     if commits.count:
         current = replay_fast_commits(current, newest, journal, commits, limits)
-    evidence = (
+    how_much = (
         f"{replayed.transactions:,} transactions, {replayed.blocks:,} blocks,"
         f" {replayed.revoked:,} revoked, {commits.count:,} fast commits"
     )
-    place = str(source.origin).encode("utf-8", "surrogateescape")
-    finding = Finding("journal-replayed", place, Action.REPORTED, evidence)
-    return Recovered(current, newest, finding)
+    return Recovered(current, newest, how_much)
 
 
 def _journal_file(source: ByteSource, superblock: Superblock) -> JournalFile:

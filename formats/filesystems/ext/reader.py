@@ -16,7 +16,7 @@ from formats.core.source import ByteSource
 from formats.core.tree import TreeInfo
 from formats.filesystems.ext.filesystem import ExtFilesystem
 from formats.filesystems.ext.inode import TYPE_FOLDER, TYPE_MASK
-from formats.filesystems.ext.journal_recovery import recover
+from formats.filesystems.ext.journal_recovery import Recovered, recover
 from formats.filesystems.ext.superblock import (
     MAGIC,
     ROOT_INODE,
@@ -29,6 +29,12 @@ from formats.filesystems.ext.superblock import (
 from formats.filesystems.ext.tree import ExtTree
 
 _MAGIC_OFFSET = SUPERBLOCK_OFFSET + 0x38
+
+_UNCLEAN = (
+    "it was in use when the image was taken, and no journal has the last changes: they may be"
+    " missing or half done"
+)
+_ERRORS = "the kernel met errors in it: run 'e2fsck -f' on a copy"
 
 
 class ExtReader:
@@ -63,29 +69,26 @@ class ExtReader:
         :raises CorruptError: if they are damaged, or the volume is smaller than the filesystem.
         """
         recovered = recover(source, read_superblock(source), context.limits)
-        if recovered.finding is not None:
-            context.note(recovered.finding)
         superblock = recovered.superblock
-        for rule, evidence in _doubts(superblock):
-            place = str(source.origin).encode("utf-8", "surrogateescape")
+        place = str(source.origin).encode("utf-8", "surrogateescape")
+        for rule, evidence in _notes(recovered):
             context.note(Finding(rule, place, Action.REPORTED, evidence))
         filesystem = ExtFilesystem(recovered.source, superblock, context.limits)
         root = filesystem.inodes.in_use(ROOT_INODE)
         if root.mode & TYPE_MASK != TYPE_FOLDER:
             raise CorruptError("its root is no folder", origin=source.origin)
-        return ExtTree(filesystem, tree_info(superblock, replayed=recovered.finding is not None))
+        return ExtTree(filesystem, tree_info(superblock, replayed=recovered.replayed is not None))
 
 
-def _doubts(superblock: Superblock) -> Iterator[tuple[str, str]]:
-    """Yield rule and evidence of each reason to doubt that all is there, and as it was."""
-    if State.CLEAN not in superblock.state:
-        yield (
-            "filesystem-unclean",
-            "it was in use when the image was taken, and has no journal of the last changes:"
-            " they may be missing or half done",
-        )
-    if State.ERRORS in superblock.state:
-        yield "filesystem-errors", "the kernel met errors in it: run 'e2fsck -f' on a copy"
+def _notes(recovered: Recovered) -> Iterator[tuple[str, str]]:
+    """Yield rule and evidence of what was done, and of reasons to doubt what is there."""
+    if recovered.replayed is not None:
+        yield "journal-replayed", recovered.replayed
+    state = recovered.superblock.state
+    if State.CLEAN not in state:
+        yield "filesystem-unclean", _UNCLEAN
+    if State.ERRORS in state:
+        yield "filesystem-errors", _ERRORS
 
 
 def tree_info(superblock: Superblock, *, replayed: bool = False) -> TreeInfo:

@@ -15,7 +15,6 @@ SOUND = (
     "diffoscope__test1.ext4",
     "diffoscope__test2.ext4",
     "dissect__ext4_sparse.bin.gz",
-    "e2fsprogs__f_h_normal.img.gz",
     "e2fsprogs__f_quota.img",
     "e2fsprogs__f_selinux.img",
     "e2fsprogs__image1024.orig.bz2",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -21,9 +22,9 @@ from formats.core.limits import DEFAULT_LIMITS, MIB, Limits
 from formats.core.opener import open_artifact
 from formats.filesystems.ext.checksums import ALL_ONES, crc32c
 from formats.filesystems.ext.superblock import SUPERBLOCK_BYTES, SUPERBLOCK_OFFSET
-from tests.images.ext_journal_views import overwrite
-from tests.support.listing import Row, tree_listing
-from tests.support.programs import need, run
+from tests.images.ext_journal_views import opened, overwrite
+from tests.support.listing import Row, loop_mounted_writable, tree_listing
+from tests.support.programs import need, need_root, run
 
 _TYPED = frozenset({"corrupt", "unsupported", "encrypted", "limit-exceeded"})
 _INCOMPAT, _RO_COMPAT, _CHECKSUM = 0x60, 0x64, 0x3FC
@@ -181,6 +182,24 @@ def test_any_changed_byte_gives_a_tree_or_a_typed_error(
         for place in changed:
             overwrite(image, place, data[place : place + 1])
     assert {"tree", "corrupt"} <= set(outcomes) <= {"tree", *_TYPED}
+
+
+def test_a_filesystem_without_a_journal_that_was_in_use_is_reported(tmp_path: Path) -> None:
+    need_root()
+    live, copy = tmp_path / "live", tmp_path / "copy"
+    run("mke2fs", "-q", "-t", "ext2", live, "8m")
+    with loop_mounted_writable(live, "ext2"):
+        shutil.copyfile(live, copy)
+    with opened(copy) as (_, findings):
+        assert [finding.rule for finding in findings] == ["filesystem-unclean"]
+
+
+def test_errors_that_the_kernel_met_are_reported(image: Path) -> None:
+    with opened(image) as (_, findings):
+        assert findings == []
+    debugfs(image, "set_super_value state 3")
+    with opened(image) as (_, findings):
+        assert [finding.rule for finding in findings] == ["filesystem-errors"]
 
 
 def test_a_sparse_giant_is_refused_by_its_path(image: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from formats.core.entry import Kind
 from formats.core.errors import CorruptError, UnsupportedError
-from tests.images.ext_journal import DirtyCopy, dirty_copy, fill, write_synced
+from tests.images.ext_journal import DirtyCopy, attempts, dirty_copy, fill, write_synced
 from tests.images.ext_journal_views import (
     journal_offset,
     kernel_refuses,
@@ -198,25 +198,33 @@ _OPERATIONS: dict[str, Callable[[Path], None]] = {
 }
 
 
-def check(copy: DirtyCopy, commits: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert commits > 0, "the kernel made fast commits"
+def is_needed(copy: DirtyCopy, commits: int, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Tell whether a copy has fast commits, and is wrong for who does not replay them."""
+    unreplayed = without_folder_times(listing_unreplayed(copy.image, monkeypatch))
     # A full commit is made when the area is full, and the rest begins anew.
-    assert 0 < fast_commits(copy.image) <= commits
+    return 0 < fast_commits(copy.image) <= commits and bool(
+        difference(without_folder_times(copy.live), unreplayed)
+    )
+
+
+def check(copy: DirtyCopy) -> None:
+    """Compare what we replay with what was live, and with what the kernel replays."""
     ours = without_folder_times(listing(copy.image))
     assert difference(without_folder_times(copy.live), ours) == []
     kernel = listing_after_kernel(copy.image, copy.filesystem)
     assert difference(without_folder_times(kernel), ours) == []
-    # The same comparison fails for who does not replay.
-    unreplayed = without_folder_times(listing_unreplayed(copy.image, monkeypatch))
-    assert difference(without_folder_times(copy.live), unreplayed)
 
 
 @pytest.mark.parametrize("operation", _OPERATIONS)
 def test_every_operation_is_replayed(
     operation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copy, commits = fast_copy(tmp_path, _OPERATIONS[operation])
-    check(copy, commits, monkeypatch)
+    for folder in attempts(tmp_path):
+        copy, commits = fast_copy(folder, _OPERATIONS[operation])
+        check(copy)
+        if is_needed(copy, commits, monkeypatch):
+            return
+    pytest.fail("the kernel made no fast commits")
 
 
 def everything(root: Path) -> None:
@@ -236,8 +244,12 @@ def everything(root: Path) -> None:
 def test_every_kind_of_filesystem_is_replayed(
     mke2fs: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copy, commits = fast_copy(tmp_path, everything, mke2fs)
-    check(copy, commits, monkeypatch)
+    for folder in attempts(tmp_path):
+        copy, commits = fast_copy(folder, everything, mke2fs)
+        check(copy)
+        if is_needed(copy, commits, monkeypatch):
+            return
+    pytest.fail("the kernel made no fast commits")
 
 
 def test_a_folder_may_take_the_inode_of_a_deleted_one(tmp_path: Path) -> None:
@@ -258,7 +270,7 @@ def test_a_file_may_be_the_first_inode_of_its_group(
 ) -> None:
     """The group's descriptor still says that its inode table was never written.
 
-    The kernel spreads new folders over the groups by chance: there are enough of them for all.
+    The kernel spreads new folders over the groups by chance.
     """
 
     def spread(root: Path) -> None:
@@ -266,12 +278,15 @@ def test_a_file_may_be_the_first_inode_of_its_group(
             (root / f"spread{number}").mkdir()
             write_synced(root / f"spread{number}" / "file", b"x")
 
-    copy, commits = fast_copy(tmp_path, spread, ("-O", "fast_commit,^flex_bg", "-b", "1024"))
-    per_group, never_used = _inode_groups(copy.image)
-    with opened(copy.image) as (tree, _):
-        groups = {(entry.node - 1) // per_group for entry in tree.entries()}
-    assert groups & never_used
-    check(copy, commits, monkeypatch)
+    for folder in attempts(tmp_path):
+        copy, commits = fast_copy(folder, spread, ("-O", "fast_commit,^flex_bg", "-b", "1024"))
+        check(copy)
+        per_group, never_used = _inode_groups(copy.image)
+        with opened(copy.image) as (tree, _):
+            groups = {(entry.node - 1) // per_group for entry in tree.entries()}
+        if groups & never_used and is_needed(copy, commits, monkeypatch):
+            return
+    pytest.fail("the kernel wrote to no group for the first time")
 
 
 def _inode_groups(image: Path) -> tuple[int, set[int]]:

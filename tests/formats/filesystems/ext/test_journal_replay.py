@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from formats.core.errors import CorruptError, UnsupportedError
 from formats.filesystems.ext import replay, replay_source
 from tests.images.ext_journal import (
+    attempts,
     change_everything,
     commit_often,
     delete_while_open,
@@ -41,15 +41,6 @@ _NO_CHECKSUMS = ("-O", "^metadata_csum")
 def _programs() -> None:
     need_root()
     need("mke2fs", "mount", "e2fsck", "debugfs", "dumpe2fs")
-
-
-def attempts(folder: Path) -> Iterator[Path]:
-    """Yield a few new folders, for it is up to the kernel's flusher when blocks are written to
-    where they belong, and their space in the log is freed."""
-    for number in range(10):
-        attempt = folder / f"attempt{number}"
-        attempt.mkdir()
-        yield attempt
 
 
 _VARIANTS: dict[str, tuple[tuple[str, ...], str, str]] = {

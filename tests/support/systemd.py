@@ -179,8 +179,10 @@ def units_text(files: Mapping[str, str]) -> str:
         if content.startswith("->"):
             lines.append(f"l 777 0:0 {path} {content[2:].strip()}")
         else:
-            escaped = "".join(
-                character if "!" < character < "\x7f" and character != "\\" else _escaped(character)
+            escaped = "".join(  # a star would stand for a length
+                character
+                if "!" < character < "\x7f" and character not in "\\*"
+                else _escaped(character)
                 for character in content
             )
             lines.append(f"f 644 0:0 {path} {escaped}".rstrip())

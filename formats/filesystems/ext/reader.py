@@ -51,7 +51,7 @@ class ExtReader:
         reads="all that mke2fs(8) makes: 1-64 KiB blocks, extents and block maps, inline data,"
         " bigalloc, meta_bg, sparse_super2, ea_inode, large_dir, casefold, verity; checksums of"
         " metadata are verified; dirty journals are replayed in memory, fast commits too",
-        refuses="encrypted files, e2compr compression, dirdata, external journals,"
+        refuses="encrypted files, e2compr compression, dirdata, dirty journals on other devices,"
         " unknown incompatible features",
     )
 

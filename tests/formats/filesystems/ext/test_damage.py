@@ -111,6 +111,16 @@ def test_an_encrypted_file_is_refused_with_its_path(image: Path) -> None:
         read(image)
 
 
+def test_a_folder_that_the_kernel_encrypted_is_refused_with_its_path(tmp_path: Path) -> None:
+    image = tmp_path / "image"
+    run("mke2fs", "-q", "-t", "ext4", "-O", "encrypt,stable_inodes", image, "16m")
+    with loop_mounted_writable(image, "ext4", options="test_dummy_encryption") as root:
+        (root / "secret").mkdir()
+        (root / "secret" / "file").write_bytes(b"unreadable")
+    with pytest.raises(EncryptedError, match="'secret': is encrypted"):
+        read(image)
+
+
 def test_a_file_with_verity_reads_as_any_other(image: Path) -> None:
     expected = read(image)
     debugfs(image, "set_inode_field /fragments flags 0x180000")

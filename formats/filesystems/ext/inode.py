@@ -28,7 +28,6 @@ BASE_BYTES = 128
 
 _WINDOW_BYTES = 16 << 10
 _WINDOWS = 1024
-_RECENT = 4096
 
 _BASE = struct.Struct(
     "<"
@@ -113,9 +112,6 @@ class Inode(NamedTuple):
 class InodeTable:
     """The inodes of one filesystem, through a cache of at most 16 MiB of table.
 
-    Each is asked for twice: for what it is, and soon after for what is in it. So the last ones are
-    kept as they are, verified and decoded.
-
     Inodes of one folder lie near each other, but a full or old filesystem scatters them: the
     windows are small enough for a miss to be cheap.
     """
@@ -130,7 +126,6 @@ class InodeTable:
         self._is_64bit = Incompat.BIT64 in superblock.incompat
         self._window_bytes = max(_WINDOW_BYTES, superblock.block_bytes)
         self._windows: dict[int, BytesLike] = {}
-        self._recent: dict[int, Inode] = {}
         self._lock = threading.Lock()
 
     def get(self, number: int) -> Inode:
@@ -138,15 +133,6 @@ class InodeTable:
 
         :raises CorruptError: if there is no such inode, or its checksum is wrong.
         """
-        inode = self._recent.get(number)
-        if inode is None:
-            inode = self._decoded(number)
-            if len(self._recent) >= _RECENT:
-                self._recent.clear()
-            self._recent[number] = inode
-        return inode
-
-    def _decoded(self, number: int) -> Inode:
         offset = self.offset_of(number)
         window_start = offset - offset % self._window_bytes
         window = self._windows.get(window_start)

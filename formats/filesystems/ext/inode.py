@@ -21,7 +21,6 @@ INLINE_DATA = 0x10000000
 TYPE_MASK = 0xF000
 TYPE_FOLDER = 0x4000
 TYPE_FILE = 0x8000
-TYPE_SYMLINK = 0xA000
 
 BASE_BYTES = 128
 """of every inode; what follows is as long as its own ``i_extra_isize`` says"""

@@ -33,6 +33,10 @@ MEMORY_LIMIT_MB = 200
 EXTRA_PACKAGES = ("gcc", "git", "perl", "python3", "vim", "locales", "manpages-dev")
 
 
+_ENVIRONMENT = {**os.environ, "LC_ALL": "C.UTF-8"}
+_ENVIRONMENT.pop("PYTHONDONTWRITEBYTECODE", None)  # as for users, who compile once
+
+
 @dataclass(frozen=True, slots=True)
 class Figure:
     """One command's run: seconds on the wall and the peak memory of its largest process."""
@@ -48,7 +52,7 @@ def measured(command: list[str | Path]) -> Figure:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        env={**os.environ, "LC_ALL": "C.UTF-8"},
+        env=_ENVIRONMENT,
     )
     complaint = process.stderr.read() if process.stderr else b""
     _, status, usage = os.wait4(process.pid, 0)

@@ -25,13 +25,14 @@ from typing import BinaryIO, Self, TypeAlias
 
 from convert.layers.compress import Codec, Compression, Compressor, compressor, reblock
 from formats.core.errors import LimitError, OutputError
-from formats.core.limits import DEFAULT_LIMITS
+from formats.core.limits import DEFAULT_LIMITS, KIB
 from formats.core.source import BytesLike
 
 Progress: TypeAlias = Callable[[int], None]
 """Told the number of uncompressed bytes that came in since the last call; may raise to stop."""
 
 _QUEUE_BLOCKS = 3
+_LARGE_PIECE_BYTES = 64 * KIB
 _PATIENCE_SECONDS = 1.0
 """How long an interrupt can take. Python notices a signal before a wait and after it, but not one
 that comes just as the wait begins; so no wait of the caller's thread is longer."""
@@ -99,8 +100,31 @@ def write_stream(
 ) -> int:
     """Do as :func:`write_layer` without any digest, and return the bytes that were written."""
     output = _Output(file, hash_again=False)
-    _pump(chunks, Meter(budget_bytes, progress), compressor(compression, jobs), output)
+    meter = Meter(budget_bytes, progress)
+    if compression.codec is Codec.NONE:
+        _copy(chunks, meter, output)
+    else:
+        _pump(chunks, meter, compressor(compression, jobs), output)
     return output.size
+
+
+def _copy(chunks: Iterable[BytesLike], taken: Meter, output: _Output) -> None:
+    """Write a stream as it is: large pieces uncopied, small ones together."""
+    small: list[BytesLike] = []
+    small_bytes = 0
+    for chunk in chunks:
+        length = len(chunk)
+        taken.add(length)
+        if length >= _LARGE_PIECE_BYTES:
+            output.write_all((b"".join(small), chunk))
+            small, small_bytes = [], 0
+            continue
+        small.append(chunk)
+        small_bytes += length
+        if small_bytes >= _LARGE_PIECE_BYTES:
+            output.write_all((b"".join(small),))
+            small, small_bytes = [], 0
+    output.write_all((b"".join(small),))
 
 
 def _pump(
@@ -167,14 +191,14 @@ class _Output:
     def digest(self) -> str | None:
         return None if self._sha256 is None else f"sha256:{self._sha256.hexdigest()}"
 
-    def write_all(self, pieces: Iterable[bytes]) -> None:
+    def write_all(self, pieces: Iterable[BytesLike]) -> None:
         for piece in pieces:
             if self._sha256 is not None:
                 self._sha256.update(piece)
             self._write(piece)
             self.size += len(piece)
 
-    def _write(self, piece: bytes) -> None:
+    def _write(self, piece: BytesLike) -> None:
         rest = memoryview(piece)
         try:
             while rest:

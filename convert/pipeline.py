@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
@@ -40,6 +40,7 @@ from convert.options import ConvertOptions
 from convert.rules.normalise import normalise
 from convert.select import select_root, select_volume
 from convert.structure import Part, structure
+from convert.trees import FilteredTree
 from convert.verify import Verification, verify_image
 from convert.version import VERSION
 from formats.core.entry import Kind
@@ -215,6 +216,7 @@ def export_artifact(
         entries, content_bytes = _totals(tree)
         counter = _counter(progress, content_bytes)
         if isinstance(target, FolderDestination):
+            tree = _clamped(tree, options.source_date_epoch)
             findings += write_folder(tree, target.folder, progress=counter, limits=options.limits)
         else:
             write_tar(
@@ -398,6 +400,17 @@ def _totals(tree: Tree) -> tuple[int, int]:
         if entry.kind is Kind.FILE:
             content_bytes += entry.size
     return entries, content_bytes
+
+
+def _clamped(tree: Tree, mtime_limit: int | None) -> Tree:
+    """Return the tree with no time later than the limit, in seconds since 1970."""
+    if mtime_limit is None:
+        return tree
+    latest = mtime_limit * 10**9
+    return FilteredTree(
+        tree,
+        lambda entry: entry if entry.mtime_ns <= latest else replace(entry, mtime_ns=latest),
+    )
 
 
 def _created(tree: Tree, options: ConvertOptions) -> int:

@@ -217,6 +217,18 @@ def test_a_cut_disk_gives_one_error_and_leaves_nothing(
     assert codes & {3, 4}
 
 
+def test_no_time_is_later_than_source_date_epoch(disks: Path, tmp_path: Path) -> None:
+    epoch = ("--source-date-epoch", "1600000000", disks / "server.vmdk")
+    succeed("run", "-q", *epoch, f"oci:{tmp_path}/out:x")
+    assert config_of(tmp_path / "out", "x")["created"] == "2020-09-13T12:26:40Z"
+    succeed("export", "-q", *epoch, f"dir:{tmp_path}/tree")
+    succeed("export", "-q", *epoch, f"tar:{tmp_path}/tree.tar")
+    listed = run("tar", "--full-time", "--utc", "-tvf", tmp_path / "tree.tar").stdout.decode()
+    assert listed.count("2020-09-13 12:26:40") == listed.count("\n") > 30
+    times = {path.lstat().st_mtime for path in (tmp_path / "tree").rglob("*")}
+    assert times == {1_600_000_000}
+
+
 def test_an_image_for_standard_output_is_one_that_podman_loads(disks: Path, tmp_path: Path) -> None:
     archive = tmp_path / "a.tar"
     with archive.open("wb") as file:

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from formats.core.errors import CorruptError
 from formats.core.source import ZERO_CHUNK_BYTES, ZEROS, BytesLike, ByteSource
 
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 18
+"""What is read at once: few calls, and small enough to be in cache for who hashes or writes it."""
 
 
 class Run(NamedTuple):
@@ -50,7 +51,7 @@ def coalesce(runs: Iterable[Run], block_count: int) -> list[Run]:
 def read_runs(
     source: ByteSource, runs: Sequence[Run], block_bytes: int, size: int
 ) -> Iterator[BytesLike]:
-    """Yield the ``size`` bytes that the runs lead to, a megabyte at a time; holes as zeros.
+    """Yield the ``size`` bytes that the runs lead to, a chunk at a time; holes as zeros.
 
     :raises CorruptError: if the volume ends before.
     """

@@ -85,7 +85,8 @@ def _damaged(disk: Path, how: str, sector_bytes: int = 512) -> Path:
         case "header wiped":
             return patch(disk, sector_bytes, bytes(512))
         case "header bit flipped":
-            return patch(disk, sector_bytes + 57, b"\xff")
+            byte = disk.read_bytes()[sector_bytes + 57]  # of the disk's id, which is random
+            return patch(disk, sector_bytes + 57, bytes([byte ^ 1]))
         case "entries damaged":
             return patch(disk, 2 * sector_bytes + 8, b"\xff\xfe")
         case "everything before the first partition wiped":

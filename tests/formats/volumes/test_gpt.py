@@ -80,13 +80,17 @@ def test_every_type_that_sfdisk_knows_has_a_title_here() -> None:
     assert [guid for guid in guids if gpt_type(guid).title.startswith("type ")] == []
 
 
+def flip(disk: Path, offset: int) -> Path:
+    """Change one bit; what is there, a part of the disk's id, may be random."""
+    return patch(disk, offset, bytes([disk.read_bytes()[offset] ^ 1]))
+
+
 def _damaged(disk: Path, how: str, sector_bytes: int = 512) -> Path:
     match how:
         case "header wiped":
             return patch(disk, sector_bytes, bytes(512))
         case "header bit flipped":
-            byte = disk.read_bytes()[sector_bytes + 57]  # of the disk's id, which is random
-            return patch(disk, sector_bytes + 57, bytes([byte ^ 1]))
+            return flip(disk, sector_bytes + 57)
         case "entries damaged":
             return patch(disk, 2 * sector_bytes + 8, b"\xff\xfe")
         case "everything before the first partition wiped":
@@ -144,8 +148,8 @@ def test_an_enlarged_disk_whose_primary_is_whole_is_no_finding(tmp_path: Path) -
 
 def test_both_tables_damaged_says_what_is_wrong_with_each(tmp_path: Path) -> None:
     disk = _disk(tmp_path)
-    patch(disk, 512 + 57, b"\xff")
-    patch(disk, -512 + 57, b"\xff")
+    flip(disk, 512 + 57)
+    flip(disk, -512 + 57)
     with opened(disk) as artifact:
         problem = artifact.nodes[0].problem
     assert isinstance(problem, CorruptError)

@@ -139,8 +139,9 @@ def _linked(entries: list[Entry]) -> list[Entry]:
     for entry in entries:
         if entry.kind is Kind.HARDLINK:
             target = by_path[entry.target or b""]
-            entry = replace(target, path=entry.path, kind=Kind.HARDLINK, target=target.path)  # noqa: PLW2901
-        linked.append(entry)
+            linked.append(replace(target, path=entry.path, kind=Kind.HARDLINK, target=target.path))
+        else:
+            linked.append(entry)
     return linked
 
 

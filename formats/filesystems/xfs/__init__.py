@@ -1,0 +1,1 @@
+"""XFS, version 4 and version 5 (with checksums)."""

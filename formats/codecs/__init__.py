@@ -1,0 +1,1 @@
+"""Decoding single compressed blocks, for disks and filesystems alike."""

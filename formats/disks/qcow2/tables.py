@@ -14,10 +14,10 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from formats.codecs.units import UnitDecoder, decode_zstd, inflate_raw
 from formats.core.errors import CorruptError
 from formats.core.source import BytesLike, ByteSource, read_exact
-from formats.disks.clusters import Run
-from formats.disks.codecs import UnitDecoder, decode_zstd, inflate_raw
+from formats.disks.clusters import Run, join_run
 from formats.disks.qcow2.header import Compression, Header
 
 _OFFSET_MASK = 0x00FF_FFFF_FFFF_FE00
@@ -197,9 +197,9 @@ class Qcow2Map:
         elif piece.host >= 0:
             if piece.host + piece.length > self._source.size:
                 raise self._outside(piece.host, "a cluster")
-            _join(found, Run(piece.length, self._source, piece.host))
+            join_run(found, Run(piece.length, self._source, piece.host))
         elif piece.is_zero:
-            _join(found, Run(piece.length))
+            join_run(found, Run(piece.length))
         else:
             self._add_unallocated(found, position, piece.length)
 
@@ -207,10 +207,10 @@ class Qcow2Map:
         """Append what the backing image has there: zeros beyond its end, and if there is none."""
         if self.backing is not None and position < self.backing.size:
             below = min(length, self.backing.size - position)
-            _join(found, Run(below, self.backing, position))
+            join_run(found, Run(below, self.backing, position))
             length -= below
         if length:
-            _join(found, Run(length))
+            join_run(found, Run(length))
 
     def _outside(self, host: int, what: str) -> CorruptError:
         return CorruptError(
@@ -219,17 +219,6 @@ class Qcow2Map:
             offset=host,
             hint="the file may be truncated: compare its size with the original",
         )
-
-
-def _join(found: list[Run], run: Run) -> None:
-    """Append a run without a unit, or make the last one longer."""
-    if found:
-        last = found[-1]
-        goes_on = run.source is None or last.offset + last.length == run.offset
-        if last.source is run.source and last.unit < 0 and goes_on:
-            found[-1] = Run(last.length + run.length, last.source, last.offset)
-            return
-    found.append(run)
 
 
 def _read_l1(source: ByteSource, header: Header) -> array[int]:

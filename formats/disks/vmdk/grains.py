@@ -12,17 +12,17 @@ from array import array
 from collections.abc import Sequence
 from functools import lru_cache
 
+from formats.codecs.units import inflate_zlib
 from formats.core.errors import CorruptError
 from formats.core.origin import Origin
 from formats.core.source import BytesLike, ByteSource, read_exact
-from formats.disks.clusters import ClusterSource, Run
-from formats.disks.codecs import inflate_zlib
+from formats.disks.clusters import ClusterSource, Run, join_run, pass_hints
 from formats.disks.vmdk.descriptor import SECTOR_BYTES
 from formats.disks.vmdk.tables import TRUNCATED, UNALLOCATED, ZEROED, GrainTables, empty_table
 
 _MARKER = struct.Struct("<QI")
 _TABLE_ENTRY_BYTES = 8
-_HINT_RUNS = 1024
+_HINT_GRAINS = 1024
 
 
 class GrainMap:
@@ -113,16 +113,7 @@ class GrainMap:
                     offset=source.size,
                     hint=TRUNCATED,
                 )
-        if found:
-            before = found[-1]
-            if (
-                before.source is source
-                and before.unit < 0
-                and (source is None or before.offset + before.length == position)
-            ):
-                found[-1] = Run(before.length + length, source, before.offset)
-                return
-        found.append(Run(length, source, position))
+        join_run(found, Run(length, source, position))
 
     def decode(self, unit: int) -> BytesLike:
         """Return grain ``unit``; shorter than a grain only at the end of the extent.
@@ -184,16 +175,5 @@ class GrainSource(ClusterSource):
         if self._grains.is_compressed:
             super().will_need(ranges)
             return
-        hinted = 0
-        for offset, length in ranges:
-            step = min(length, self.size - offset, _HINT_RUNS * self._grains.geometry.grain_bytes)
-            try:
-                runs = self._grains.runs(offset, max(0, step))
-            except CorruptError:
-                return  # who reads it gets the error
-            for run in runs:
-                if run.source is not None:
-                    run.source.will_need([(run.offset, run.length)])
-            hinted += len(runs)
-            if hinted > _HINT_RUNS:
-                return
+        step = _HINT_GRAINS * self._grains.geometry.grain_bytes
+        pass_hints(self._grains, ranges, step_bytes=step)

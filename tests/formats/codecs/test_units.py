@@ -6,9 +6,9 @@ import zlib
 import pytest
 import zstandard
 
+from formats.codecs import units
+from formats.codecs.units import UnitDecoder, decode_zstd, inflate_raw, inflate_zlib
 from formats.core.errors import CorruptError
-from formats.disks import codecs
-from formats.disks.codecs import UnitDecoder, decode_zstd, inflate_raw, inflate_zlib
 
 PLAIN = b"".join(b"line %d of a unit\n" % number for number in range(5000))
 
@@ -32,9 +32,9 @@ CODECS = [
 @pytest.fixture(params=["libdeflate", "zlib only"], autouse=True)
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "zlib only":
-        monkeypatch.setattr(codecs, "_DEFLATE", None)
+        monkeypatch.setattr(units, "_DEFLATE", None)
     else:
-        assert codecs._DEFLATE is not None
+        assert units._DEFLATE is not None
 
 
 @pytest.mark.parametrize(("decode", "packed"), CODECS)

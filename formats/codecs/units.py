@@ -1,6 +1,6 @@
-"""Decoding one compressed unit of a disk (a cluster, a grain) into a size that is known before.
+"""Decoding one compressed unit (a cluster, a grain, a block) into a size that is known before.
 
-The size bounds the output, so a unit cannot expand into more than its disk image says it has.
+The size bounds the output, so a unit cannot expand into more than its image says it has.
 All decoders release the interpreter's lock, and may be called from several threads.
 
 Inflate is done by libdeflate where its wheel is installed, and by zlib otherwise. libdeflate wants
@@ -29,7 +29,7 @@ else:
     _DEFLATE = deflate
 
 ZSTD_WINDOW_BYTES = 8 << 20
-"""The largest window that a unit may ask for; no disk format has units above a few megabytes."""
+"""The largest window that a unit may ask for; no format has units above a few megabytes."""
 
 _RAW_WBITS = -15
 _ZLIB_WBITS = 15

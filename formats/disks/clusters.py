@@ -24,9 +24,6 @@ from formats.core.source import BytesLike, ByteSource, Extent, zeros
 _URGENT_UNITS = 3
 """A single read of this many units is worth the handing over to threads."""
 
-_HINT_RUNS = 1024
-"""How many runs one hint may lead to where they are only passed on."""
-
 _SCAN_BYTES = 64 << 20
 """Step of walking a whole disk; the runs of one step are in memory at once, and extents of data do
 not grow far beyond it, so that who looks for data need not wait for the end of it."""

@@ -17,8 +17,9 @@ from typing import NamedTuple
 from formats.codecs.units import UnitDecoder, decode_zstd, inflate_raw
 from formats.core.errors import CorruptError
 from formats.core.source import BytesLike, ByteSource, read_exact
-from formats.disks.clusters import Run, join_run
+from formats.disks.clusters import Run
 from formats.disks.qcow2.header import Compression, Header
+from formats.disks.runs import join_run
 
 _OFFSET_MASK = 0x00FF_FFFF_FFFF_FE00
 _COMPRESSED = 1 << 62

@@ -16,7 +16,8 @@ from formats.codecs.units import inflate_zlib
 from formats.core.errors import CorruptError
 from formats.core.origin import Origin
 from formats.core.source import BytesLike, ByteSource, read_exact
-from formats.disks.clusters import ClusterSource, Run, join_run, pass_hints
+from formats.disks.clusters import ClusterSource, Run
+from formats.disks.runs import join_run, pass_hints
 from formats.disks.vmdk.descriptor import SECTOR_BYTES
 from formats.disks.vmdk.tables import TRUNCATED, UNALLOCATED, ZEROED, GrainTables, empty_table
 

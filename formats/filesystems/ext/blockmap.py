@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 from formats.core.errors import CorruptError
 from formats.core.source import ByteSource, read_exact
-from formats.filesystems.ext.runs import Run
 from formats.filesystems.ext.superblock import Superblock
+from formats.filesystems.runs import Run
 
 _DIRECT = 12
 _ROOT = struct.Struct("<15I")

@@ -12,6 +12,7 @@ from formats.core.entry import check_name
 from formats.core.errors import CorruptError, LimitError
 from formats.core.origin import Origin
 from formats.filesystems.ext.checksums import crc32c
+from formats.filesystems.walk import Names
 
 _ENTRY = struct.Struct("<IHBB")  # inode, record length, name length, type (or its high byte)
 _LARGEST_BLOCK = 1 << 16
@@ -19,9 +20,6 @@ _WHOLE_LARGEST_BLOCK = frozenset({0, 0xFFFF})
 _TAIL = struct.Struct("<IHBBI")  # an unused entry that holds the block's checksum
 _TAIL_TYPE = 0xDE
 _DOTS = frozenset({b".", b".."})
-
-Names = list[tuple[bytes, int]]
-"""Name and inode number of what is in a folder."""
 
 
 class DirectoryParser:

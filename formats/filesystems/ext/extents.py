@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from formats.core.errors import CorruptError
 from formats.core.source import ByteSource, read_exact
 from formats.filesystems.ext.checksums import crc32c
-from formats.filesystems.ext.runs import Run
 from formats.filesystems.ext.superblock import Superblock
+from formats.filesystems.runs import Run
 
 _MAGIC = 0xF30A
 _MAX_DEPTH = 5

@@ -42,8 +42,8 @@ from formats.filesystems.ext.inode import (
 )
 from formats.filesystems.ext.journal import REPAIR_HINT, JournalFile
 from formats.filesystems.ext.replay_source import ReplayedSource
-from formats.filesystems.ext.runs import Run
 from formats.filesystems.ext.superblock import ROOT_INODE, Superblock
+from formats.filesystems.runs import Run
 
 _HASH_TREE = 0x1000
 _BLOCK = slice(0x28, 0x64)

@@ -12,7 +12,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping
 
 from formats.filesystems.ext.checksums import crc32c
-from formats.filesystems.ext.runs import Run
+from formats.filesystems.runs import Run
 
 Write = Callable[[bytes], int]
 """Stores a block and returns the number it got."""

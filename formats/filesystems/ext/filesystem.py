@@ -12,7 +12,7 @@ from formats.core.limits import Limits
 from formats.core.source import BytesLike, ByteSource, read_exact
 from formats.filesystems.ext import xattrs
 from formats.filesystems.ext.blockmap import BlockMap
-from formats.filesystems.ext.directory import DirectoryParser, Names
+from formats.filesystems.ext.directory import DirectoryParser
 from formats.filesystems.ext.extents import ExtentTree
 from formats.filesystems.ext.groups import GroupDescriptors
 from formats.filesystems.ext.inode import (
@@ -23,8 +23,9 @@ from formats.filesystems.ext.inode import (
     Inode,
     InodeTable,
 )
-from formats.filesystems.ext.runs import CHUNK_BYTES, Run, coalesce, read_runs
 from formats.filesystems.ext.superblock import Incompat, Superblock
+from formats.filesystems.runs import CHUNK_BYTES, Run, coalesce, read_runs
+from formats.filesystems.walk import Names
 
 _ROOT_BYTES = 60
 _SECTOR_BYTES = 512

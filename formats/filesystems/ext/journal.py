@@ -18,7 +18,7 @@ from formats.core.errors import CorruptError, UnsupportedError
 from formats.core.origin import Origin
 from formats.core.source import BytesLike, ByteSource, read_exact
 from formats.filesystems.ext.checksums import ALL_ONES, crc32c
-from formats.filesystems.ext.runs import Run
+from formats.filesystems.runs import Run
 
 MAGIC = 0xC03B3998
 MAGIC_BYTES = MAGIC.to_bytes(4, "big")

@@ -21,8 +21,8 @@ from formats.filesystems.ext.groups import GroupDescriptors
 from formats.filesystems.ext.inode import EXTENTS, TYPE_FILE, InodeTable
 from formats.filesystems.ext.journal import REPAIR_HINT, JournalFile
 from formats.filesystems.ext.replay import replay_journal
-from formats.filesystems.ext.runs import Run, coalesce
 from formats.filesystems.ext.superblock import Compat, Superblock, read_superblock
+from formats.filesystems.runs import Run, coalesce
 
 _BACKUP_OF_BLOCKS = 1
 _EXTENT_MAGIC = b"\x0a\xf3"

@@ -17,6 +17,7 @@ from formats.core.tree import TreeInfo
 from formats.filesystems.ext.filesystem import ExtFilesystem
 from formats.filesystems.ext.inode import TYPE_FOLDER, TYPE_MASK
 from formats.filesystems.ext.journal_recovery import Recovered, recover
+from formats.filesystems.ext.nodes import ExtNodes
 from formats.filesystems.ext.superblock import (
     MAGIC,
     ROOT_INODE,
@@ -26,7 +27,7 @@ from formats.filesystems.ext.superblock import (
     Superblock,
     read_superblock,
 )
-from formats.filesystems.ext.tree import ExtTree
+from formats.filesystems.run_tree import RunTree
 
 _MAGIC_OFFSET = SUPERBLOCK_OFFSET + 0x38
 
@@ -59,7 +60,7 @@ class ExtReader:
         """Tell whether a superblock's worth of bytes is there: two bytes alone prove little."""
         return source.size >= 2 * SUPERBLOCK_OFFSET
 
-    def open(self, source: ByteSource, context: OpenContext) -> ExtTree:
+    def open(self, source: ByteSource, context: OpenContext) -> RunTree:
         """Read superblock, journal and root folder.
 
         A journal that needs it is replayed in memory first, which is noted; so is what the kernel
@@ -77,7 +78,8 @@ class ExtReader:
         root = filesystem.inodes.in_use(ROOT_INODE)
         if root.mode & TYPE_MASK != TYPE_FOLDER:
             raise CorruptError("its root is no folder", origin=source.origin)
-        return ExtTree(filesystem, tree_info(superblock, replayed=recovered.replayed is not None))
+        info = tree_info(superblock, replayed=recovered.replayed is not None)
+        return RunTree(ExtNodes(filesystem), info)
 
 
 def _notes(recovered: Recovered) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Runs: what extent trees and block maps come to, and reading through them."""
+"""Runs: where on a volume the blocks of a file are, and reading through them."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeAlias
 
 from formats.core.errors import (
     ConvertError,
@@ -30,6 +30,7 @@ from formats.core.errors import (
 )
 from formats.core.finding import Finding
 from formats.core.limits import DEFAULT_LIMITS, Limits
+from formats.core.machine import Machine
 from formats.core.origin import Origin, printable
 from formats.core.reader import (
     Category,
@@ -47,15 +48,20 @@ from formats.core.source import ByteSource, FileSource
 from formats.core.tree import Tree
 
 Progress = Callable[[str, int, int], None]
+Input: TypeAlias = Path | Volume
+"""A file of the host, or a volume from elsewhere: a snapshot in a cloud."""
 
 
 @dataclass(slots=True)
 class Node:
     """One thing found: a file, a partition, a logical volume, and what it turned out to be.
 
-    :ivar disk: 0 for what came from the first file the user named, and so on.
-    :ivar reader: None where nothing known is in it.
+    :ivar disk: 0 for what is on the first disk, and so on: files that the user named, in their
+        order, each with the disks of a bundle in theirs.
+    :ivar reader: None where nothing known is in it. What is in a tree or machine among others was
+        read by the reader of what is around it.
     :ivar members: of a group's node, the nodes that it was put together from.
+    :ivar machine: the machine that it belongs to, where a descriptor names one.
     """
 
     volume: Volume
@@ -66,6 +72,7 @@ class Node:
     tree: Tree | None = None
     problem: ConvertError | None = None
     members: tuple[Node, ...] = ()
+    machine: Machine | None = None
 
     @property
     def origin(self) -> Origin:
@@ -113,20 +120,22 @@ class Artifact:
 
 
 def open_artifact(
-    paths: Sequence[Path],
+    inputs: Sequence[Input],
     *,
     registry: Registry | None = None,
     limits: Limits = DEFAULT_LIMITS,
     allow_backing: Sequence[Path] = (),
+    keys: Sequence[bytes] = (),
     spool_parent: Path | None = None,
     progress: Progress | None = None,
 ) -> Artifact:
     """Open files that belong together (one disk image, or all disks of one machine).
 
     :param allow_backing: further folders from which backing images may come.
+    :param keys: passphrases and contents of key files to try on encrypted volumes.
     :param spool_parent: where decompressed copies go; default: the system's temporary folder.
     :param progress: called with a stage's name, bytes done and bytes in all.
-    :raises InputReadError: if one of ``paths`` cannot be opened.
+    :raises InputReadError: if one of ``inputs`` cannot be opened.
     """
     resources = ExitStack()
     try:
@@ -134,11 +143,12 @@ def open_artifact(
             registry=registry or default_registry(),
             limits=limits,
             allow_backing=allow_backing,
+            keys=keys,
             spool_parent=spool_parent,
             progress=progress or _silent,
             resources=resources,
         )
-        nodes = [opener.open_file(path, disk) for disk, path in enumerate(paths)]
+        nodes = [opener.open_input(item) for item in inputs]
         nodes += opener.assemble_groups()
     except BaseException:
         resources.close()
@@ -168,6 +178,7 @@ class _Opener:
         registry: Registry,
         limits: Limits,
         allow_backing: Sequence[Path],
+        keys: Sequence[bytes],
         spool_parent: Path | None,
         progress: Progress,
         resources: ExitStack,
@@ -176,27 +187,43 @@ class _Opener:
         self.limits = limits
         self.progress = progress
         self.resources = resources
+        self.keys = tuple(keys)
         self.findings: list[Finding] = []
+        self._disks = 0
         self._allow_backing = allow_backing
         self._spool_parent = spool_parent
         self._spool: Path | None = None
-        self._members: dict[tuple[str, str], list[tuple[Node, Member]]] = {}
+        self._members: dict[tuple[str, str, str], list[tuple[Node, Member]]] = {}
 
-    def open_file(self, path: Path, disk: int) -> Node:
-        """Open one file that the user named, and everything in it."""
+    def open_input(self, item: Input) -> Node:
+        """Open one thing that the user named, and everything in it."""
+        volume = self._file(item) if isinstance(item, Path) else item
+        return self.open_volume(volume, self._next_disk(), _Depth())
+
+    def _next_disk(self) -> int:
+        self._disks += 1
+        return self._disks - 1
+
+    def _file(self, path: Path) -> Volume:
         source = FileSource(path)
         self.resources.callback(source.close)
         siblings = FolderSiblings(path.parent, self._allow_backing, self.on_close)
-        volume = Volume(source, printable(path.name), siblings=siblings)
-        return self.open_volume(volume, disk, _Depth())
+        return Volume(source, printable(path.name), siblings=siblings)
 
-    def open_volume(self, volume: Volume, disk: int, depth: _Depth) -> Node:
+    def open_volume(
+        self, volume: Volume, disk: int, depth: _Depth, around: Node | None = None
+    ) -> Node:
         """Find out what a volume is and open all that is inside; problems stay with the node."""
-        node = Node(volume, disk, problem=volume.problem)
+        machine = around.machine if around is not None else None
+        node = Node(volume, disk, problem=volume.problem, machine=machine)
         if node.problem is not None:
             return node
         try:
-            self._open_into(node, depth)
+            if volume.content is not None:
+                node.reader = around.reader if around is not None else None
+                self._take(node, volume.content, depth)
+            else:
+                self._open_into(node, depth)
         except ConvertError as error:
             node.problem = error.at(node.origin)
         except RecursionError as error:
@@ -211,13 +238,19 @@ class _Opener:
         siblings = volume.siblings or NoSiblings()
         depth = self._deeper(depth, node)
         opened = node.reader.open(volume.source, _Context(self, siblings, depth))
+        self._take(node, opened, depth)
+
+    def _take(self, node: Node, opened: Opened, depth: _Depth) -> None:
+        """Hang what was opened below its node, and open that in turn."""
         if isinstance(opened, Volumes):
             node.facts.update(opened.facts)
-            for inner in opened.volumes:
-                node.children.append(self.open_volume(inner, node.disk, depth))
+            node.machine = opened.machine or node.machine
+            for number, inner in enumerate(opened.volumes):
+                disk = self._next_disk() if number and _is_bundle(node) else node.disk
+                node.children.append(self.open_volume(inner, disk, depth, node))
         elif isinstance(opened, Member):
             node.facts.update(opened.facts)
-            key = (node.reader.name, opened.group)
+            key = (node.reader.name if node.reader else "", _scope(node), opened.group)
             self._members.setdefault(key, []).append((node, opened))
         else:
             node.tree = opened
@@ -245,14 +278,20 @@ class _Opener:
         while self._members:
             rounds += 1
             pending, self._members = self._members, {}
-            for (reader_name, _group), found in sorted(pending.items(), key=lambda item: item[0]):
+            for (reader_name, *_), found in sorted(pending.items(), key=lambda item: item[0]):
                 nodes.append(self._assemble(reader_name, found, _Depth(nesting=rounds)))
         return nodes
 
     def _assemble(self, reader_name: str, found: list[tuple[Node, Member]], depth: _Depth) -> Node:
         reader = self.registry.get(reader_name)
         first = found[0][0]
-        node = Node(first.volume, first.disk, reader, members=tuple(member for member, _ in found))
+        node = Node(
+            first.volume,
+            first.disk,
+            reader,
+            members=tuple(member for member, _ in found),
+            machine=first.machine,
+        )
         if not isinstance(reader, GroupReader):
             node.problem = UnsupportedError(
                 f"the reader '{reader_name}' gives members and cannot assemble them",
@@ -268,7 +307,7 @@ class _Opener:
             return node
         node.facts.update(volumes.facts)
         for inner in volumes.volumes:
-            node.children.append(self.open_volume(inner, first.disk, depth))
+            node.children.append(self.open_volume(inner, first.disk, depth, node))
         return node
 
     def on_close(self, callback: Callable[[], None]) -> None:
@@ -308,6 +347,15 @@ class _Opener:
         return reader.open(source, _Context(self, siblings, deeper))
 
 
+def _is_bundle(node: Node) -> bool:
+    return node.reader is not None and node.reader.category is Category.BUNDLE
+
+
+def _scope(node: Node) -> str:
+    """Return what keeps the volume groups of two machines apart; clones have equal UUIDs."""
+    return node.machine.name if node.machine is not None else ""
+
+
 def _recursion(node: Node, error: RecursionError) -> ConvertError:
     problem = CorruptError("its structures are nested without end", origin=node.origin)
     problem.__cause__ = error
@@ -322,6 +370,7 @@ class _Context:
         self._depth = depth
         self.siblings = siblings
         self.limits = opener.limits
+        self.keys = opener.keys
 
     @property
     def spool_folder(self) -> Path:

@@ -19,6 +19,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 from formats.core.errors import ConvertError
 from formats.core.finding import Finding
 from formats.core.limits import Limits
+from formats.core.machine import Machine
 from formats.core.origin import Origin
 from formats.core.source import ByteSource
 from formats.core.tree import Tree
@@ -96,8 +97,25 @@ class Siblings(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Subvolume:
+    """Which of the trees of one filesystem a volume is (Btrfs).
+
+    :ivar number: as ``subvolid=`` takes it.
+    :ivar path: from the top of the filesystem, as ``subvol=`` takes it; ``b""`` is the top itself.
+    :ivar is_default: whether it is mounted where nothing says which.
+    :ivar is_snapshot: whether it was made as a copy of another subvolume.
+    """
+
+    number: int
+    path: bytes
+    is_default: bool = False
+    is_snapshot: bool = False
+    is_read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Volume:
-    """A block device, or a file, found inside a container.
+    """A block device, a file, or a tree among others, found inside a container.
 
     :ivar source: its bytes; ``source.origin`` is the whole breadcrumb.
     :ivar label: short name, unique in its container: ``gpt:2``, ``vg0/root``.
@@ -110,6 +128,9 @@ class Volume:
     :ivar siblings: files beside it, where it is a file among files.
     :ivar problem: why the bytes cannot be given; ``source`` is then empty. A thin volume beside a
         linear root must be named, and must not stop the root from being read.
+    :ivar content: what is in it, where the container knows that already: a subvolume is a tree, a
+        machine of a collection has disks. ``source`` is not looked at then; it may be empty.
+    :ivar subvolume: which tree of its filesystem ``content`` is.
     """
 
     source: ByteSource
@@ -121,14 +142,21 @@ class Volume:
     device_names: tuple[str, ...] = ()
     siblings: Siblings | None = None
     problem: ConvertError | None = None
+    content: Volumes | Tree | None = None
+    subvolume: Subvolume | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Volumes:
-    """What a container holds; ``facts`` are worth showing (create type, disk UUID)."""
+    """What a container holds.
+
+    :ivar facts: worth showing: create type, disk UUID.
+    :ivar machine: the machine that the volumes are the disks of, where the container says so.
+    """
 
     volumes: tuple[Volume, ...]
     facts: Mapping[str, str] = field(default_factory=dict)
+    machine: Machine | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +187,11 @@ class OpenContext(Protocol):
     @property
     def siblings(self) -> Siblings:
         """Files beside the one that is being read; an empty set where there are none."""
+        ...
+
+    @property
+    def keys(self) -> Sequence[bytes]:
+        """Passphrases and contents of key files that may open encrypted volumes."""
         ...
 
     @property

@@ -41,8 +41,8 @@ from formats.filesystems.ext.inode import (
     Inode,
 )
 from formats.filesystems.ext.journal import REPAIR_HINT, JournalFile
-from formats.filesystems.ext.replay_source import ReplayedSource
 from formats.filesystems.ext.superblock import ROOT_INODE, Superblock
+from formats.filesystems.replay_source import ReplayedSource
 from formats.filesystems.runs import Run
 
 _HASH_TREE = 0x1000

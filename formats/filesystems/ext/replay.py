@@ -22,6 +22,7 @@ from formats.filesystems.ext.checksums import ALL_ONES, crc32c
 from formats.filesystems.ext.journal import (
     COMMIT,
     DESCRIPTOR,
+    MAGIC_BYTES,
     REPAIR_HINT,
     REVOCATION,
     Commit,
@@ -39,7 +40,7 @@ from formats.filesystems.ext.journal import (
     read_journal_superblock,
     tail_is_right,
 )
-from formats.filesystems.ext.replay_source import ReplayedSource
+from formats.filesystems.replay_source import ReplayedSource
 
 _SEQUENCES = 1 << 32
 
@@ -83,7 +84,7 @@ def replay_journal(journal: JournalFile, block_count: int) -> ReplayedJournal:
     places = array("Q", (journal.offset(_place(copy)) | _escape(copy) for copy in copies))
     source: ByteSource = journal.source
     if numbers:
-        source = ReplayedSource(source, journal.block_bytes, numbers, places)
+        source = ReplayedSource(source, journal.block_bytes, numbers, places, escape=MAGIC_BYTES)
     return ReplayedJournal(
         source=source,
         superblock=superblock,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from formats.core.errors import CorruptError, UnsupportedError
-from formats.filesystems.ext import replay, replay_source
+from formats.filesystems.ext import replay
 from tests.images.ext_journal import (
     attempts,
     change_everything,
@@ -156,7 +156,7 @@ def test_data_that_begins_like_a_journal_block_is_unescaped(
     )
     ours = listing(copy.image)
     assert ours[b"escaped"].digest == copy.live[b"escaped"].digest
-    monkeypatch.setattr(replay_source, "MAGIC_BYTES", bytes(4))
+    monkeypatch.setattr(replay, "MAGIC_BYTES", bytes(4))
     assert listing(copy.image)[b"escaped"].digest != ours[b"escaped"].digest
 
 

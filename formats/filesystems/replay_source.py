@@ -7,7 +7,6 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
 from formats.core.source import BytesLike, ByteSource, Extent
-from formats.filesystems.ext.journal import MAGIC_BYTES
 
 
 class ReplayedSource:
@@ -17,9 +16,9 @@ class ReplayedSource:
 
     :param numbers: the blocks, rising.
     :param places: for each, the byte where its content begins in ``source`` followed by
-        ``content``; the lowest bit set where the content is escaped: its first four bytes are the
-        journal's magic number, and zeros stand for them in the journal.
+        ``content``; the lowest bit set where the content is escaped.
     :param content: blocks that are in memory.
+    :param escape: what the content of escaped blocks begins with; zeros stand for it.
     """
 
     def __init__(
@@ -28,7 +27,8 @@ class ReplayedSource:
         block_bytes: int,
         numbers: array[int],
         places: array[int],
-        content: bytes = b"",
+        content: BytesLike = b"",
+        escape: bytes = b"",
     ) -> None:
         self.origin = source.origin
         self.size = source.size
@@ -37,6 +37,7 @@ class ReplayedSource:
         self._numbers = numbers
         self._places = places
         self._content = content
+        self._escape = escape
 
     def _pieces(self, offset: int, length: int) -> Iterator[tuple[int, int, int | None]]:
         """Yield (offset, length, place's index or None) for a range inside the source."""
@@ -74,9 +75,9 @@ class ReplayedSource:
             return self._content[place - self.size : place - self.size + length]
         data = self._source.read_at(place, length)
         skip = offset % self._block_bytes
-        if self._places[index] & 1 and skip < len(MAGIC_BYTES):
-            magic = MAGIC_BYTES[skip : skip + length]
-            return b"".join((magic, data[len(magic) :]))
+        if self._places[index] & 1 and skip < len(self._escape):
+            begin = self._escape[skip : skip + length]
+            return b"".join((begin, data[len(begin) :]))
         return data
 
     def extents(self) -> Iterator[Extent]:

@@ -37,10 +37,20 @@ def noise(length: int, seed: int) -> bytes:
     return b"".join(blocks)[:length]
 
 
-def fill(root: Path, *, small_inodes: bool = False, names: int = 1500) -> None:
-    """Make the tree below the root folder of a mounted filesystem."""
-    for part in (_files, _links, _special_files, _sparse_files, _owners, _xattrs, _names):
+def fill(
+    root: Path,
+    *,
+    small_inodes: bool = False,
+    names: int = 1500,
+    largest_device: tuple[int, int] = (4095, 1_048_575),
+) -> None:
+    """Make the tree below the root folder of a mounted filesystem.
+
+    :param largest_device: major and minor number, the largest that it can hold.
+    """
+    for part in (_files, _links, _sparse_files, _owners, _xattrs, _names):
         part(root)
+    _special_files(root, largest_device)
     _large_folder(root, names)
     _times(root, SMALL_TIMES_NS if small_inodes else TIMES_NS)
 
@@ -70,7 +80,7 @@ def _links(root: Path) -> None:
     os.link(folder / "symlink60", folder / "symlink linked", follow_symlinks=False)
 
 
-def _special_files(root: Path) -> None:
+def _special_files(root: Path, largest_device: tuple[int, int]) -> None:
     folder = root / "special"
     folder.mkdir()
     os.mkfifo(folder / "fifo")
@@ -83,7 +93,7 @@ def _special_files(root: Path) -> None:
         ("disk", stat.S_IFBLK, 8, 0),
         ("old", stat.S_IFCHR, 255, 255),
         ("new", stat.S_IFBLK, 256, 256),
-        ("most", stat.S_IFCHR, 4095, 1048575),
+        ("most", stat.S_IFCHR, *largest_device),
     ):
         os.mknod(folder / name, kind | 0o640, os.makedev(major, minor))
     for mode in (0o4755, 0o2755, 0o1777, 0o7777, 0o000):

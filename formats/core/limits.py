@@ -43,6 +43,8 @@ class Limits:
     xattr_value_bytes: int = 64 * KIB
     cache_bytes: int = 16 * MIB
     """decoded clusters or grains kept in memory by one disk image."""
+    replay_bytes: int = 512 * MIB
+    """memory for what replaying a log changes, where a journal's blocks are not whole ones."""
     window_bytes: int = 128 * MIB
     """memory that one decompressor may ask for (lzma dictionary, zstd window)."""
     partitions: int = 256

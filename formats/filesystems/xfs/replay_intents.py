@@ -1,0 +1,75 @@
+"""Deferred work: intents in the log that no later item says to be done.
+
+"XFS Algorithms & Data Structures", "Intent to Free an Extent" and what follows. A change too large
+for one transaction is logged as an intent first, and carried out in later ones; a crash in between
+leaves it for recovery. Freeing space and counting references to it change nothing that is in a tree
+of files, and are left. What changes files is refused, by name.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from formats.core.errors import UnsupportedError
+from formats.filesystems.xfs.log_record import Log
+from formats.filesystems.xfs.log_transactions import Item, ItemType
+from formats.filesystems.xfs.replay_overlay import Overlay
+from formats.filesystems.xfs.superblock import Superblock
+
+_FORMAT = struct.Struct("<8xQ")
+_DONE = {
+    ItemType.EFD: ItemType.EFI,
+    ItemType.RUD: ItemType.RUI,
+    ItemType.CUD: ItemType.CUI,
+    ItemType.BUD: ItemType.BUI,
+    ItemType.ATTRD: ItemType.ATTRI,
+    ItemType.XMD: ItemType.XMI,
+    ItemType.EFD_RT: ItemType.EFI_RT,
+    ItemType.RUD_RT: ItemType.RUI_RT,
+    ItemType.CUD_RT: ItemType.CUI_RT,
+}
+_REFUSED = {
+    ItemType.BUI: "the mapping of a file's blocks",
+    ItemType.ATTRI: "extended attributes",
+    ItemType.XMI: "an exchange of the contents of files",
+}
+
+
+class Intents:
+    """The intents that are open."""
+
+    def __init__(self, log: Log, superblock: Superblock, overlay: Overlay) -> None:
+        self._log = log
+        self._superblock = superblock
+        self._overlay = overlay
+        self._open: dict[tuple[ItemType, int], Item] = {}
+
+    def take(self, item: Item) -> None:
+        """Note an intent, or that it is done; anything else is ignored."""
+        is_intent = item.type in _DONE.values()
+        intent = item.type if is_intent else _DONE.get(item.type)
+        if intent is None:
+            return
+        if len(item.regions[0]) < _FORMAT.size:
+            raise self._log.damaged("an intent is cut short", item.block)
+        (identity,) = _FORMAT.unpack_from(item.regions[0])
+        if is_intent:
+            self._open[intent, identity] = item
+        else:
+            self._open.pop((intent, identity), None)
+
+    def finish(self) -> int:
+        """Return how many are left, none of which changes files.
+
+        :raises UnsupportedError: if one does.
+        """
+        for (kind, _), item in self._open.items():
+            what = _REFUSED.get(kind)
+            if what is not None:
+                raise UnsupportedError(
+                    f"its log ends with a change of {what} under way ({kind.name})",
+                    origin=self._log.origin,
+                    offset=self._log.offset(item.block),
+                    hint="mount a copy once, which completes it",
+                )
+        return len(self._open)

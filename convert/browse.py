@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from convert.options import ConvertOptions
-from convert.pipeline import Progress, Source, opened
+from convert.pipeline import Progress, Source, opened, request_of
 from convert.select import select_browsable
 from formats.core.entry import Entry, Kind
 from formats.core.errors import UsageError, quoted
@@ -30,7 +30,7 @@ def listed(
     :raises UsageError: if there is nothing at ``path``.
     """
     with opened(sources, options, progress) as artifact:
-        index = TreeIndex(select_browsable(artifact, options.root), options.limits)
+        index = TreeIndex(select_browsable(artifact, request_of(options)), options.limits)
         found = _resolved(index, path)
         if found.kind is not Kind.FOLDER:
             return [found]
@@ -53,7 +53,7 @@ def content(
     :raises UsageError: if there is nothing at ``path``, or no file.
     """
     with opened(sources, options, progress) as artifact:
-        index = TreeIndex(select_browsable(artifact, options.root), options.limits)
+        index = TreeIndex(select_browsable(artifact, request_of(options)), options.limits)
         found = _resolved(index, path)
         if found.kind not in {Kind.FILE, Kind.HARDLINK}:
             raise UsageError(f"{quoted(path)} is a {found.kind.value}, not a file")

@@ -48,6 +48,9 @@ class OpenOptions(BaseModel):
         default=None,
         description="volume to take as root: label, UUID or device",
     )
+    vm: str | None = Field(
+        default=None, description="machine to take, where a bundle holds several"
+    )
     allow_backing: tuple[Path, ...] = Field(
         default=(), description="folders from which backing images and extents may come"
     )

@@ -36,9 +36,9 @@ from convert.layers.tar import encode_tar
 from convert.layers.tar_file import write_tar
 from convert.oci.image import Image
 from convert.oci.write import LayerInput, check_codec, default_codec, write_image
-from convert.options import ConvertOptions
+from convert.options import ConvertOptions, OpenOptions
 from convert.rules.normalise import normalise
-from convert.select import select_root, select_volume
+from convert.select import Request, select_root, select_volume
 from convert.structure import Part, structure
 from convert.trees import FilteredTree
 from convert.verify import Verification, verify_image
@@ -282,7 +282,7 @@ def make_plan(artifact: Artifact, options: ConvertOptions, notes: Sequence[Findi
 
     :param notes: findings from before it was opened.
     """
-    selected = select_root(artifact, options.root, drop=options.drop)
+    selected = select_root(artifact, request_of(options))
     index = TreeIndex(selected.tree, options.limits)
     facts = inspect_tree(index)
     entrypoint = decide_entrypoint(facts, index)
@@ -327,6 +327,12 @@ def make_plan(artifact: Artifact, options: ConvertOptions, notes: Sequence[Findi
     )
 
 
+def request_of(options: OpenOptions) -> Request:
+    """Return which tree ``options`` ask for."""
+    drop = options.drop if isinstance(options, ConvertOptions) else ()
+    return Request(root=options.root, machine=options.vm, drop=drop, limits=options.limits)
+
+
 def _compression(
     target: ImageDestination, options: ConvertOptions
 ) -> tuple[Compression, list[Finding]]:
@@ -368,7 +374,7 @@ def _exported(
 ) -> tuple[Tree, tuple[Finding, ...], tuple[Finding, ...]]:
     """Return the tree, what rules did to it, and all other findings."""
     if raw:
-        tree = select_volume(artifact, options.root)
+        tree = select_volume(artifact, request_of(options))
         if isinstance(target, FolderDestination):  # which holds what no tar does
             return tree, (), tuple(artifact.findings)
         fitted = fit_tar(tree)

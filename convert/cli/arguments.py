@@ -29,6 +29,9 @@ def opening_options(command: _Command) -> _Command:
                 help="Volume to take as root: gpt:2, a label, a UUID or a device as in fstab.",
             ),
             click.option(
+                "--vm", metavar="NAME", help="Machine to take, where a bundle holds several."
+            ),
+            click.option(
                 "--allow-backing",
                 metavar="DIR",
                 multiple=True,

@@ -9,11 +9,14 @@ have one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from convert.select.fstab import FstabLine, MountKind
 from convert.select.refusal import told
+from convert.select.subvolumes import are_subvolumes, meant_by, nested_in, subvolume_of
 from convert.select.survey import CONTENT_ROLES, Content, Survey
 from convert.trees import ComposedTree
 from formats.core.entry import Entry, Kind, join
@@ -25,7 +28,7 @@ from formats.core.errors import (
     quoted,
 )
 from formats.core.finding import Action, Finding
-from formats.core.limits import DEFAULT_LIMITS
+from formats.core.limits import Limits
 from formats.core.opener import Node
 from formats.core.origin import Origin, printable
 from formats.core.reader import Role
@@ -34,6 +37,7 @@ from formats.core.tree import Tree
 NOT_MOUNTED = "volume-not-mounted"
 HIDDEN = "hidden-by-mount"
 LEFT_OUT = "volume-left-out"
+SNAPSHOTS = "snapshots-left-out"
 
 _SYSTEM_FOLDERS = frozenset(
     {b"bin", b"etc", b"lib", b"lib64", b"sbin", b"usr", b"usr/lib", b"var", b"var/lib"}
@@ -45,7 +49,9 @@ _BOOT_FOLDERS = frozenset({b"boot", b"boot/efi", b"efi", b"boot/firmware"})
 _AUTO_ROLES = {Role.USR: b"usr", Role.VAR: b"var", Role.HOME: b"home", Role.SRV: b"srv"}
 
 _MOUNTS_MAX = 64
-"""One volume may be mounted at many places, so that little input can ask for much output."""
+"""One volume may be mounted at many places, so that little input can ask for much output.
+
+Subvolumes that lie in others do not count: each lies at one place."""
 
 _LOST_AND_FOUND = b"lost+found"
 _GIVE_ALL = "give all disks of the machine together"
@@ -70,6 +76,8 @@ class _Wish:
     :ivar nodes: the volumes that are meant by it: one, if all is well.
     :ivar said_by: where that is written.
     :ivar missing: what is wrong if there is none, and what to do.
+    :ivar options: of the mount, as in fstab.
+    :ivar is_nested_in: the tree that shows it at this place by itself, if nothing covers that.
     """
 
     path: bytes
@@ -77,6 +85,8 @@ class _Wish:
     said_by: str
     missing: tuple[str, str] = ("", "")
     is_optional: bool = False
+    options: tuple[str, ...] = ()
+    is_nested_in: Content | None = None
 
 
 def mount_all(
@@ -108,14 +118,17 @@ class _Mounting:
         self._root = root
         self._is_dropped = is_dropped
         self._is_lenient = is_lenient
-        self._layers = _Layers(root)
+        self._layers = _Layers(root, survey.limits)
         self._findings: list[Finding] = []
         self._considered = {id(root.node)}
+        self._placed = {id(root.node)}
+        self._mounts = 0
 
     def result(self) -> Mounted:
         lines = self._root.fstab
-        for wish in sorted(self._wishes(lines), key=lambda wish: wish.path.split(b"/")):
-            self._grant(wish)
+        wishes = list(self._wishes(lines))
+        self._placed.update(id(node) for wish in wishes for node in _meant(wish))
+        self._grant_all([*wishes, *self._nested(b"", self._root)])
         for wish in self._automatic({line.path for line in lines}):
             self._grant(wish)
         self._check_usr()
@@ -129,6 +142,39 @@ class _Mounting:
             {path: content.node.origin for path, content in mounts.items()},
             tuple(self._findings),
         )
+
+    def _grant_all(self, wishes: Iterable[_Wish]) -> None:
+        """Mount what is wished for, outer folders first, and the subvolumes that lie in it."""
+        pending = [(wish.path.split(b"/"), number, wish) for number, wish in enumerate(wishes)]
+        heapq.heapify(pending)
+        number = len(pending)
+        while pending:
+            *_, wish = heapq.heappop(pending)
+            granted = self._grant(wish)
+            if granted is None:
+                continue
+            for inner in self._nested(*granted):
+                number += 1
+                heapq.heappush(pending, (inner.path.split(b"/"), number, inner))
+
+    def _nested(self, point: bytes, content: Content) -> Iterator[_Wish]:
+        """Yield the subvolumes that lie in another, which the kernel shows without being told."""
+        if content.node.volume.subvolume is None:
+            return
+        snapshots = 0
+        for path, node in nested_in(content.node, self._survey.names.beside(content.node)):
+            subvolume = subvolume_of(node)
+            if subvolume.is_snapshot and subvolume.is_read_only:
+                snapshots += 1
+                continue
+            if id(node) in self._placed:  # the kernel would show its files twice
+                evidence = f"{self._names([node])} is shown at its own place only"
+                self._report(join(point, path), evidence)
+                continue
+            yield _Wish(join(point, path), (node,), "it lies there", is_nested_in=content)
+        if snapshots:
+            evidence = f"{snapshots:,} read-only snapshots lie below it, and stay out"
+            self._findings.append(Finding(SNAPSHOTS, point, Action.REPORTED, evidence))
 
     def _wishes(self, lines: Sequence[FstabLine]) -> Iterator[_Wish]:
         """Yield what fstab wants from volumes, and report what it wants from elsewhere."""
@@ -148,14 +194,17 @@ class _Mounting:
                 continue
             nodes = self._survey.names.named(spec)
             if not line.path:
-                self._compare_root(nodes, where, spec)
+                self._compare_root(nodes, where, line)
             elif line.path in known:
                 self._report(line.path, f"{where} mounts there for the second time")
             elif line.is_mounted_at_boot:
                 known.add(line.path)
                 missing = (f"no volume here is {printable(spec)}{self._unread()}", _GIVE_ALL)
-                yield _Wish(line.path, nodes, where, missing, is_optional=line.is_optional)
+                optional = line.is_optional
+                yield _Wish(line.path, nodes, where, missing, optional, line.options)
             elif nodes:
+                with suppress(ConvertError):
+                    nodes = meant_by(nodes, line.options) if are_subvolumes(nodes) else nodes
                 self._considered.update(map(id, nodes))
                 self._report(line.path, f"{where} says noauto: {self._names(nodes)} is left out")
 
@@ -173,29 +222,34 @@ class _Mounting:
                 return [child for child in node.children if child is not self._root.node]
         return []
 
-    def _grant(self, wish: _Wish) -> None:
-        """Mount a volume, or say why not."""
+    def _grant(self, wish: _Wish) -> tuple[bytes, Content] | None:
+        """Mount a volume and return where that is and what; or say why not."""
         self._considered.update(map(id, wish.nodes))
+        if wish.is_nested_in is not None and not self._layers.shows(wish.path, wish.is_nested_in):
+            return None  # something else is mounted there, or around it
         try:
             point = self._layers.mount_point(wish.path)
             content = self._content(wish)
         except ConvertError as problem:
             self._deny(wish, problem)
-            return
+            return None
         hidden = self._layers.count_below(point)
         if hidden:
             evidence = f"{hidden:,} paths are hidden by the volume that is mounted there"
             self._findings.append(Finding(HIDDEN, point, Action.REPORTED, evidence))
         self._layers.add(point, content)
+        self._mounts += wish.is_nested_in is None
         self._check_limits()
+        return point, content
 
     def _check_limits(self) -> None:
-        mounts = self._layers.mounted().values()
-        entries = len(self._root.index) + sum(len(content.index) for content in mounts)
-        if len(mounts) > _MOUNTS_MAX or entries > DEFAULT_LIMITS.entries:
+        limits = self._survey.limits
+        mounted = self._layers.mounted().values()
+        entries = len(self._root.index) + sum(len(content.index) for content in mounted)
+        if self._mounts > _MOUNTS_MAX or entries > limits.entries:
             raise LimitError(
-                f"mounts {len(mounts):,} volumes with {entries:,} paths, more than"
-                f" {_MOUNTS_MAX:,} or {DEFAULT_LIMITS.entries:,}",
+                f"mounts {len(mounted):,} volumes with {entries:,} paths, more than"
+                f" {_MOUNTS_MAX:,} or {limits.entries:,}",
                 origin=self._root.node.origin,
             )
 
@@ -208,6 +262,8 @@ class _Mounting:
             message, hint = wish.missing
             raise UnsupportedError(message, hint=hint)
         nodes = wish.nodes
+        if are_subvolumes(nodes) and wish.is_nested_in is None:
+            nodes = meant_by(nodes, wish.options)
         if len(nodes) > 1:
             nodes = [node for node in nodes if node.disk == self._root.node.disk] or nodes
         if len(nodes) > 1:
@@ -258,23 +314,40 @@ class _Mounting:
             hint=f"{_GIVE_ALL}; --drop /usr does without it",
         )
 
-    def _compare_root(self, nodes: Sequence[Node], where: str, spec: str) -> None:
+    def _compare_root(self, nodes: Sequence[Node], where: str, line: FstabLine) -> None:
+        """Say so if the root's own fstab names another volume as the root."""
+        said = printable(line.spec)
+        if are_subvolumes(nodes):
+            try:
+                nodes = meant_by(nodes, line.options)
+            except UnsupportedError as problem:
+                self._report(b"", f"{where} says that the root is on {said}: {problem.message}")
+                return
         if nodes and not any(node is self._root.node for node in nodes):
             self._report(
-                b"",
-                f"{where} says that the root is {printable(spec)}, which is {self._names(nodes)}",
+                b"", f"{where} says that the root is {said}, which is {self._names(nodes)}"
             )
 
     def _report_rest(self) -> None:
         """Say which volumes are not a part of the result."""
+        snapshots: dict[Origin, int] = {}
         for node in self._survey.leaves():
             if id(node) in self._considered or node.volume.role not in CONTENT_ROLES:
                 continue
+            subvolume = node.volume.subvolume
+            if subvolume is not None and subvolume.is_snapshot:
+                around = Origin(node.origin.parts[:-1])
+                snapshots[around] = snapshots.get(around, 0) + 1
+                continue
             problem = self._survey.problem(node)
             evidence = problem.message if problem is not None else "the root does not mount it"
-            self._findings.append(
-                Finding(LEFT_OUT, str(node.origin).encode(), Action.REPORTED, evidence)
-            )
+            self._report_left_out(node.origin, evidence)
+        for around, count in snapshots.items():
+            self._report_left_out(around, f"{count:,} snapshots in it")
+
+    def _report_left_out(self, origin: Origin, evidence: str) -> None:
+        place = str(origin).encode()
+        self._findings.append(Finding(LEFT_OUT, place, Action.REPORTED, evidence))
 
     def _unread(self) -> str:
         """Return the words for volumes that may be the one that is missing."""
@@ -288,10 +361,20 @@ class _Mounting:
         self._findings.append(Finding(NOT_MOUNTED, path, action, evidence))
 
 
+def _meant(wish: _Wish) -> Sequence[Node]:
+    """Return the volumes that a wish is about, as far as that can be said before it is granted."""
+    if not are_subvolumes(wish.nodes):
+        return wish.nodes
+    with suppress(UnsupportedError):
+        return meant_by(wish.nodes, wish.options)
+    return ()
+
+
 class _Layers:
     """The volumes that are mounted by now, looked at as one tree."""
 
-    def __init__(self, root: Content) -> None:
+    def __init__(self, root: Content, limits: Limits) -> None:
+        self._limits = limits
         self._layers: dict[bytes, Content] = {b"": root}
 
     def add(self, point: bytes, content: Content) -> None:
@@ -307,7 +390,7 @@ class _Layers:
 
         :raises UnsupportedError: if nothing can be mounted there.
         """
-        hops = DEFAULT_LIMITS.symlink_hops
+        hops = self._limits.symlink_hops
         pending = path.split(b"/")[::-1]
         here = b""
         while pending:
@@ -332,6 +415,10 @@ class _Layers:
         if here in self._layers:
             raise UnsupportedError(f"another volume is mounted at /{printable(here)}")
         return here
+
+    def shows(self, path: bytes, content: Content) -> bool:
+        """Tell whether what is seen at ``path`` is of this volume, and of none over it."""
+        return self._layer(path)[1] is content
 
     def names_in(self, path: bytes) -> list[bytes]:
         """Return what is in a folder, by name; empty if it is not there."""

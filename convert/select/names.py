@@ -7,10 +7,12 @@ A disk's letter is its place: the first disk that was given is ``sda`` (and ``vd
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from formats.core.opener import Artifact, Node
 from formats.core.origin import printable
+from formats.core.reader import Category
 
 _LETTERED = re.compile(r"(?:sd|vd|xvd|hd|dasd)([a-z]{1,3})([0-9]{0,3})")
 _NUMBERED = re.compile(r"(?:nvme([0-9]{1,3})n1|mmcblk([0-9]{1,3}))(?:p([0-9]{1,3}))?")
@@ -23,6 +25,8 @@ _BY_FOLDER = {
     "disk/by-partlabel/": "PARTLABEL",
 }
 """Folders of links that udev makes, and the tag that says the same in fstab."""
+_WRAPPINGS = frozenset({Category.BUNDLE, Category.COMPRESSION, Category.DISK})
+"""What is around disks, and is none that the kernel sees."""
 _WITHOUT_CASE = frozenset({"UUID", "PARTUUID"})
 
 
@@ -44,9 +48,13 @@ class VolumeNames:
         self._by_place: dict[_Place, Node] = {}
         self._places: dict[int, _Place] = {}
         self._disks = 0
+        self._groups: dict[int, Node] = {}
+        self._around: dict[int, Node] = {}
         for node in artifact.walk():
             if not node.members:
                 self._take(node)
+            self._around.update((id(child), node) for child in node.children)
+            self._groups.update((id(member), node) for member in node.members)
         for node in artifact.nodes:
             if not node.members:
                 self._take_disks(node)
@@ -55,8 +63,16 @@ class VolumeNames:
         """Return the volumes that a device field of fstab means.
 
         :param spec: ``UUID=…``, ``LABEL=…``, ``PARTUUID=…``, ``PARTLABEL=…`` or a path below
-            ``/dev``; escapes of fstab decoded.
+            ``/dev``; escapes of fstab decoded. A filesystem with subvolumes is all of them.
         """
+        return list(_unique(tree for node in self._named(spec) for tree in self._trees(node)))
+
+    def beside(self, node: Node) -> list[Node]:
+        """Return everything that is in the same container as a volume, itself included."""
+        around = self._around.get(id(node))
+        return around.children if around is not None else [node]
+
+    def _named(self, spec: str) -> list[Node]:
         if spec.startswith("/dev/"):
             return self._devices(spec.removeprefix("/dev/"))
         tag, equals, value = spec.partition("=")
@@ -68,7 +84,7 @@ class VolumeNames:
         exact = [node for node in self.nodes if wanted in {node.volume.label, str(node.origin)}]
         tags = [f"{tag}={wanted}" for tag in _BY_FOLDER.values()]
         found = [self.named(name) for name in (wanted, f"/dev/{wanted}", *tags)]
-        return list({id(node): node for group in (exact, *found) for node in group}.values())
+        return list(_unique(node for group in (exact, *found) for node in group))
 
     def name(self, node: Node) -> str:
         """Return the shortest name that means this volume and no other."""
@@ -78,6 +94,14 @@ class VolumeNames:
             if len(found) == 1 and found[0] is node:
                 return name
         return str(node.origin)
+
+    def _trees(self, node: Node) -> list[Node]:
+        """Return the trees of the filesystem that a device is, or is a part of."""
+        filesystem = self._groups.get(id(node), node)
+        reader = filesystem.reader
+        if reader is None or reader.category is not Category.FILESYSTEM:
+            return [node]
+        return filesystem.children or [node]
 
     def _take(self, node: Node) -> None:
         self.nodes.append(node)
@@ -95,11 +119,8 @@ class VolumeNames:
 
     def _take_disks(self, node: Node) -> None:
         """Number disks and their partitions; what is inside of a partition is neither."""
-        if len(node.children) == 1 and node.children[0].volume.number is None:
-            self._take_disks(node.children[0])
-            return
-        is_bundle = any(child.volume.number is None for child in node.children)
-        if is_bundle:
+        category = node.reader.category if node.reader is not None else None
+        if category in _WRAPPINGS and node.children:
             for child in node.children:
                 self._take_disks(child)
             return
@@ -132,6 +153,10 @@ class VolumeNames:
         if place is None:
             return None
         return f"/dev/sd{_letters(place.disk)}{place.partition or ''}"
+
+
+def _unique(nodes: Iterable[Node]) -> Iterable[Node]:
+    return {id(node): node for node in nodes}.values()
 
 
 def _key(tag: str, value: str) -> str:

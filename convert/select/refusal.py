@@ -67,9 +67,8 @@ def several_volumes(survey: Survey, wanted: str, nodes: Sequence[Node]) -> Ambig
 def no_volume(survey: Survey, wanted: str) -> UnsupportedError:
     """Return the error for a name that means nothing here."""
     names = [
-        f"{survey.names.name(node)} ({_what(survey, node)})"
-        for node in survey.leaves()
-        if survey.problem(node) is None
+        f"{survey.names.name(content.node)} ({_what(survey, content.node)})"
+        for content in survey.contents()
     ]
     return UnsupportedError(
         f"has no volume {quoted(wanted)}",

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from convert.rules.globs import PathPatterns
+from convert.select.machines import machine_view
 from convert.select.mounts import Mounted, mount_all
 from convert.select.refusal import (
     choose_volume,
@@ -20,6 +21,8 @@ from convert.select.refusal import (
     several_volumes,
 )
 from convert.select.remembered import RememberedTree
+from convert.select.request import ANYTHING, Request
+from convert.select.subvolumes import are_subvolumes, meant_by
 from convert.select.survey import Content, Survey
 from formats.core.errors import UnsupportedError
 from formats.core.finding import Action, Finding
@@ -46,48 +49,47 @@ class Selected:
     findings: tuple[Finding, ...] = ()
 
 
-def select_root(
-    artifact: Artifact, wanted: str | None = None, *, drop: Sequence[str] = ()
-) -> Selected:
+def select_root(artifact: Artifact, request: Request = ANYTHING) -> Selected:
     """Return the root of an artifact with everything that it mounts.
 
-    :param wanted: the root volume, as a partition (``gpt:2``, ``/dev/sda2``), logical volume
-        (``vg0/root``, ``/dev/mapper/vg0-root``), label, UUID or breadcrumb; any tag of fstab.
-    :param drop: patterns of paths that the user does without; a system folder among them may be
-        missing.
-    :raises AmbiguousError: if there are several systems, or ``wanted`` means several volumes.
-    :raises UnsupportedError: if there is no Linux system, no volume ``wanted``, or a system folder
-        is missing.
+    :raises AmbiguousError: if there are several systems, or the name of the root means several
+        volumes.
+    :raises UnsupportedError: if there is no Linux system, no volume of that name, or a system
+        folder is missing.
     :raises formats.core.errors.ConvertError: why the root cannot be read.
     """
-    survey = Survey(artifact)
-    root = _chosen_root(survey, wanted)
-    mounted = mount_all(survey, root, PathPatterns(drop).covers, is_lenient=False)
+    survey = _survey(artifact, request)
+    root = _chosen_root(survey, request.root)
+    mounted = mount_all(survey, root, PathPatterns(request.drop).covers, is_lenient=False)
     return _selected(root, mounted)
 
 
-def select_volume(artifact: Artifact, wanted: str | None = None) -> Tree:
-    """Return the tree of one volume, untouched: the root's, or the only one, or that ``wanted``.
+def select_volume(artifact: Artifact, request: Request = ANYTHING) -> Tree:
+    """Return the tree of one volume, untouched: the root's, or the only one, or the one named.
 
     :raises AmbiguousError: if it takes a choice.
     :raises formats.core.errors.ConvertError: why it cannot be read.
     """
-    survey = Survey(artifact)
-    return _chosen_volume(survey, wanted).tree
+    return _chosen_volume(_survey(artifact, request), request.root).tree
 
 
-def select_browsable(artifact: Artifact, wanted: str | None = None) -> Tree:
+def select_browsable(artifact: Artifact, request: Request = ANYTHING) -> Tree:
     """Return a tree to look into: a root with what it mounts, as far as that can be read.
 
-    :param wanted: any volume; one that is no root is shown as it is.
+    A volume that is no root, and was asked for, is shown as it is.
+
     :raises AmbiguousError: if it takes a choice.
     :raises formats.core.errors.ConvertError: why it cannot be read.
     """
-    survey = Survey(artifact)
-    content = _chosen_volume(survey, wanted)
+    survey = _survey(artifact, request)
+    content = _chosen_volume(survey, request.root)
     if not content.is_root:
         return content.tree
     return mount_all(survey, content, _nothing, is_lenient=True).tree
+
+
+def _survey(artifact: Artifact, request: Request) -> Survey:
+    return Survey(machine_view(artifact, request.machine), request.limits)
 
 
 def _nothing(path: bytes) -> bool:
@@ -154,18 +156,30 @@ def _wanted(survey: Survey, wanted: str) -> Content:
     nodes = survey.names.matching(wanted)
     if not nodes:
         raise no_volume(survey, wanted)
-    if len(nodes) > 1:
+    if len(nodes) == 1 and not nodes[0].children:
+        return survey.content(nodes[0])
+    if len(nodes) > 1 and not _are_of_one_filesystem(survey, nodes):
         raise several_volumes(survey, wanted, nodes)
-    (node,) = nodes
-    if not node.children:
-        return survey.content(node)
-    inside = list(node.walk())
+    inside = [inner for node in nodes for inner in node.walk()]
     roots = [root for root in survey.roots() if _is_among(root.node, inside)]
     if len(roots) > 1:
         raise several_roots(survey, [(root.node, root.title) for root in roots])
     if not roots:
-        raise UnsupportedError("is a disk without a Linux root", origin=node.origin)
+        return _default_or_none(survey, nodes)
     return roots[0]
+
+
+def _are_of_one_filesystem(survey: Survey, nodes: Sequence[Node]) -> bool:
+    beside = survey.names.beside(nodes[0])
+    return are_subvolumes(nodes) and all(_is_among(node, beside) for node in nodes)
+
+
+def _default_or_none(survey: Survey, nodes: Sequence[Node]) -> Content:
+    """Return what is mounted of a filesystem without a root in it; a disk has nothing like that."""
+    if are_subvolumes(nodes):
+        for node in meant_by(nodes, ()):
+            return survey.content(node)
+    raise UnsupportedError("is a disk without a Linux root", origin=nodes[0].origin)
 
 
 def _is_among(node: Node, nodes: Sequence[Node]) -> bool:

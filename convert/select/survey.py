@@ -7,15 +7,18 @@ lead to: with ``/usr`` on another volume, ``/etc/os-release`` and ``/sbin`` are 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from convert.inspect.guest import Guest
 from convert.inspect.os_release import operating_system
-from convert.select.fstab import FstabLine, fstab_of
+from convert.select.fstab import FstabLine, MountKind, fstab_of
 from convert.select.names import VolumeNames
 from convert.select.remembered import RememberedTree
+from convert.select.subvolumes import meant_by
 from formats.core.entry import Kind
 from formats.core.errors import ConvertError, UnsupportedError
+from formats.core.limits import DEFAULT_LIMITS, Limits
 from formats.core.opener import Artifact, Node
 from formats.core.reader import Role
 from formats.core.tree import Tree, TreeIndex
@@ -83,6 +86,15 @@ class Content:
         return fstab_of(self.index)
 
     @property
+    def names_itself(self) -> bool:
+        """Whether its fstab mounts this very subvolume as the root."""
+        for line in self.fstab:
+            if line.kind is MountKind.VOLUME and not line.path:
+                with suppress(UnsupportedError):
+                    return bool(meant_by([self.node], line.options))
+        return False
+
+    @property
     def is_empty(self) -> bool:
         """Whether there is nothing but what mke2fs(8) makes."""
         return all(entry.path in {b"", b"lost+found"} for entry in self.index.entries())
@@ -94,8 +106,9 @@ class Survey:
     :ivar names: what they are called.
     """
 
-    def __init__(self, artifact: Artifact) -> None:
+    def __init__(self, artifact: Artifact, limits: Limits = DEFAULT_LIMITS) -> None:
         self.artifact = artifact
+        self.limits = limits
         self.names = VolumeNames(artifact)
         self._seen: dict[int, Content | ConvertError] = {}
 
@@ -148,20 +161,40 @@ class Survey:
         ]
 
     def contents(self) -> list[Content]:
-        """Return what can be read."""
-        return [self.content(node) for node in self.leaves() if self.problem(node) is None]
+        """Return what can be read; of snapshots only those that are mounted by default."""
+        looked_at = [node for node in self.leaves() if not _is_history(node)]
+        return [self.content(node) for node in looked_at if self.problem(node) is None]
 
     def roots(self) -> list[Content]:
         """Return the volumes with an operating system that is not a part of another.
 
         A whole system that another one mounts below its own root (a chroot, a backup) is content.
+        Of the subvolumes of one filesystem, copies of each other as a rule, one is chosen where
+        the filesystem or the system says which.
         """
         found = [content for content in self.contents() if content.is_root]
+        if not found:
+            snapshots = [node for node in self.leaves() if _is_history(node)]
+            found = [
+                self.content(node)
+                for node in snapshots
+                if self.problem(node) is None and self.content(node).is_root
+            ]
+        found = [root for copies in self._by_filesystem(found) for root in _current(copies)]
         if len(found) < 2:
             return found
         parts = {id(node) for content in found for node in self._mounted_by(content)}
         independent = [content for content in found if id(content.node) not in parts]
         return independent or found
+
+    def _by_filesystem(self, found: list[Content]) -> list[list[Content]]:
+        """Return the same in groups: the subvolumes of one filesystem together."""
+        groups: dict[int, list[Content]] = {}
+        for content in found:
+            is_subvolume = content.node.volume.subvolume is not None
+            beside = self.names.beside(content.node) if is_subvolume else [content.node]
+            groups.setdefault(id(beside[0]), []).append(content)
+        return list(groups.values())
 
     def _mounted_by(self, content: Content) -> list[Node]:
         nodes: list[Node] = []
@@ -176,10 +209,35 @@ class Survey:
         if node.tree is None:
             return UnsupportedError("holds nothing known", origin=node.origin)
         try:
-            index = TreeIndex(RememberedTree(node.tree))
+            index = TreeIndex(RememberedTree(node.tree), self.limits)
             return Content(node, index, is_root=_is_root(index))
         except ConvertError as problem:
             return problem.at(node.origin)
+
+
+def _is_history(node: Node) -> bool:
+    """Tell whether a volume is an earlier state of another one, and not the one in use."""
+    subvolume = node.volume.subvolume
+    return subvolume is not None and subvolume.is_snapshot and not subvolume.is_default
+
+
+def _current(roots: list[Content]) -> list[Content]:
+    """Return which of the roots in one filesystem is the system, if that can be said.
+
+    The kernel starts from the default subvolume. Where another one is given to it, by the boot
+    loader, the same is in the system's own fstab. Copies of a system have copies of its fstab,
+    which name the original.
+    """
+    default = [root for root in roots if _is_default(root)]
+    if default or len(roots) < 2:
+        return default or roots
+    named = [root for root in roots if root.names_itself]
+    return named if len(named) == 1 else roots
+
+
+def _is_default(root: Content) -> bool:
+    subvolume = root.node.volume.subvolume
+    return subvolume is not None and subvolume.is_default
 
 
 def _is_root(index: TreeIndex) -> bool:

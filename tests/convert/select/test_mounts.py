@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from convert.select import Selected, select_browsable, select_root
+from convert.select import Request, Selected, select_browsable, select_root
 from formats.core.errors import ConvertError, EncryptedError, LimitError, UnsupportedError
 from formats.core.finding import Action
 from formats.core.tree import Tree, TreeIndex
@@ -308,7 +308,7 @@ def test_a_system_folder_must_be_there(tmp_path: Path, folder: str) -> None:
         assert "unlock it" in str(caught.value)
         assert f"--drop /{folder} does without it" in str(caught.value)
         for pattern in (f"/{folder}", f"/{folder}/**"):
-            assert told(select_root(artifact, drop=[pattern]))[folder][1] is Action.DROPPED
+            assert told(select_root(artifact, Request(drop=[pattern])))[folder][1] is Action.DROPPED
         assert "etc/fstab" in paths(select_browsable(artifact))
 
 
@@ -326,7 +326,7 @@ def test_a_system_folder_that_is_on_no_volume_is_missed(
     with opened(image) as artifact:
         with pytest.raises(UnsupportedError, match=f"fstab:1\\), and {what}"):
             select_root(artifact)
-        assert told(select_root(artifact, drop=["/var"]))["var"][1] is Action.DROPPED
+        assert told(select_root(artifact, Request(drop=["/var"])))["var"][1] is Action.DROPPED
 
 
 def test_a_system_folder_with_nofail_may_be_missing(tmp_path: Path) -> None:
@@ -418,7 +418,7 @@ def test_a_merged_root_without_its_usr_is_refused(tmp_path: Path) -> None:
     with opened(image) as artifact:
         with pytest.raises(UnsupportedError, match="its /usr is empty"):
             select_root(artifact)
-        select_root(artifact, drop=["/usr"])
+        select_root(artifact, Request(drop=["/usr"]))
 
 
 def test_what_a_mount_hides_and_what_nothing_mounts_is_reported(tmp_path: Path) -> None:

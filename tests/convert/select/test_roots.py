@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from convert.select import select_browsable, select_root, select_volume
+from convert.select import Request, select_browsable, select_root, select_volume
 from formats.core.errors import AmbiguousError, ConvertError, UnsupportedError
 from formats.core.tree import Tree, TreeIndex
 from tests.images.systems import Ext4, Made, Part, disk, merged_root_files, root_files, usr_files
@@ -69,7 +69,7 @@ def test_what_is_no_root_is_not_taken_for_one(tmp_path: Path, case: str) -> None
 def test_what_is_a_root_is_seen(tmp_path: Path, case: str) -> None:
     image = disk(tmp_path / "disk.raw", Ext4({"a": ""}), Ext4(ROOTS[case]))
     with opened(image) as artifact:
-        assert select_root(artifact, drop=["/usr"]).root.parts[-1] == "gpt:2"
+        assert select_root(artifact, Request(drop=["/usr"])).root.parts[-1] == "gpt:2"
 
 
 def test_several_systems_are_listed_as_the_option_takes_them(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_several_systems_are_listed_as_the_option_takes_them(tmp_path: Path) -> 
             " /dev/sdb2 (Gamma Linux 1)"
         )
         assert caught.value.hint == "choose one: " + " or ".join(f"--root {x}" for x in names)
-        chosen = [select_root(artifact, name).root.parts for name in names]
+        chosen = [select_root(artifact, Request(root=name)).root.parts for name in names]
     assert chosen == [("a.raw", "gpt:2"), ("a.raw", "gpt:3"), ("b.raw", "gpt:2")]
 
 
@@ -132,22 +132,22 @@ def test_a_volume_has_many_names(tmp_path: Path, case: str) -> None:
         Part(Ext4(root_files(), uuid=UUID, label="the root"), 'name="its partition"'),
     )
     with opened(image) as artifact:
-        assert select_root(artifact, NAMES[case]).root.parts[-1] == "gpt:2"
-        assert select_volume(artifact, NAMES[case]).origin.parts[-1] == "gpt:2"
+        assert select_root(artifact, Request(root=NAMES[case])).root.parts[-1] == "gpt:2"
+        assert select_volume(artifact, Request(root=NAMES[case])).origin.parts[-1] == "gpt:2"
 
 
 def test_a_disk_stands_for_the_root_on_it(tmp_path: Path) -> None:
     first = disk(tmp_path / "a.raw", Ext4(root_files("A")))
     second = disk(tmp_path / "b.raw", Ext4({"x": ""}), Ext4(root_files("B")))
     with opened(first, second) as artifact:
-        assert select_root(artifact, "b.raw").root.parts == ("b.raw", "gpt:2")
-        assert select_root(artifact, "/dev/sda").root.parts == ("a.raw", "gpt:1")
+        assert select_root(artifact, Request(root="b.raw")).root.parts == ("b.raw", "gpt:2")
+        assert select_root(artifact, Request(root="/dev/sda")).root.parts == ("a.raw", "gpt:1")
 
 
 def test_a_name_that_means_nothing_gets_the_list(tmp_path: Path) -> None:
     image = disk(tmp_path / "disk.raw", Ext4(root_files()), Ext4({"a": "", "b/": ""}), SWAP)
     with opened(image) as artifact, pytest.raises(UnsupportedError) as caught:
-        select_root(artifact, "gpt:9")
+        select_root(artifact, Request(root="gpt:9"))
     assert str(caught.value) == (
         "disk.raw: has no volume 'gpt:9'; there is gpt:1 (Small Linux 1),"
         " gpt:2 (/a, /b, /lost+found)"
@@ -157,7 +157,7 @@ def test_a_name_that_means_nothing_gets_the_list(tmp_path: Path) -> None:
 def test_a_name_that_means_several_gets_the_list(tmp_path: Path) -> None:
     image = disk(tmp_path / "disk.raw", *[Ext4(root_files(), label="same")] * 2)
     with opened(image) as artifact, pytest.raises(AmbiguousError) as caught:
-        select_root(artifact, "same")
+        select_root(artifact, Request(root="same"))
     assert str(caught.value) == (
         "disk.raw: 'same' means 2 volumes: gpt:1, gpt:2; choose one: --root gpt:1 or --root gpt:2"
     )
@@ -166,7 +166,7 @@ def test_a_name_that_means_several_gets_the_list(tmp_path: Path) -> None:
 def test_a_wanted_volume_is_taken_whatever_is_in_it(tmp_path: Path) -> None:
     image = disk(tmp_path / "disk.raw", Ext4(root_files()), Ext4({"a": ""}))
     with opened(image) as artifact:
-        selected = select_root(artifact, "gpt:2")
+        selected = select_root(artifact, Request(root="gpt:2"))
     assert selected.root.parts[-1] == "gpt:2"
     assert selected.findings[0].rule == "no-system"
 
@@ -299,7 +299,7 @@ def test_several_volumes_without_a_root_need_a_choice(tmp_path: Path) -> None:
         for select in (select_volume, select_browsable):
             with pytest.raises(AmbiguousError, match="files are in gpt:1, gpt:2"):
                 select(artifact)
-            assert select(artifact, "gpt:2").origin.parts[-1] == "gpt:2"
+            assert select(artifact, Request(root="gpt:2")).origin.parts[-1] == "gpt:2"
 
 
 def test_the_only_readable_volume_is_not_taken_for_an_encrypted_root(tmp_path: Path) -> None:
@@ -307,7 +307,7 @@ def test_the_only_readable_volume_is_not_taken_for_an_encrypted_root(tmp_path: P
     with opened(image) as artifact:
         with pytest.raises(AmbiguousError, match="gpt:3: is a volume encrypted with LUKS2"):
             select_volume(artifact)
-        assert select_volume(artifact, "gpt:2").origin.parts[-1] == "gpt:2"
+        assert select_volume(artifact, Request(root="gpt:2")).origin.parts[-1] == "gpt:2"
 
 
 def test_two_disks_of_one_name_have_their_letters(tmp_path: Path) -> None:
@@ -320,7 +320,9 @@ def test_two_disks_of_one_name_have_their_letters(tmp_path: Path) -> None:
         with pytest.raises(AmbiguousError) as caught:
             select_root(artifact)
         assert caught.value.hint == "choose one: --root /dev/sda or --root /dev/sdb"
-        assert b'PRETTY_NAME="b Linux' in _os_release(select_root(artifact, "/dev/sdb").tree)
+        assert b'PRETTY_NAME="b Linux' in _os_release(
+            select_root(artifact, Request(root="/dev/sdb")).tree
+        )
 
 
 def _os_release(tree: Tree) -> bytes:

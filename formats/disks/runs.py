@@ -22,9 +22,7 @@ def join_run(found: list[Run], run: Run) -> None:
     found.append(run)
 
 
-def pass_hints(
-    clusters: ClusterMap, ranges: Sequence[tuple[int, int]], *, step_bytes: int
-) -> None:
+def pass_hints(clusters: ClusterMap, ranges: Sequence[tuple[int, int]], *, step_bytes: int) -> None:
     """Hint the sources underneath at what will be read, where nothing has to be decoded.
 
     It needs no threads, and ends early: a hint must not cost more than the reading that it helps.

@@ -185,7 +185,6 @@ FILESYSTEMS: tuple[RecognisedFormat, ...] = (
         hint="export the machine on it: 'ovftool', or copy its .vmdk files out",
         family="VMware",
     ),
-    _filesystem("xfs", "an XFS filesystem", Signature(0, b"XFSB")),
     _filesystem(
         "zfs",
         "a member of a ZFS pool",
@@ -196,5 +195,7 @@ FILESYSTEMS: tuple[RecognisedFormat, ...] = (
     ),
 )
 
-FILESYSTEM_NAMES = frozenset({"ext", "swap", "swsuspend", *(row.name for row in FILESYSTEMS)})
-"""Everything that a volume manager in front of it takes the place of, ext and swap included."""
+FILESYSTEM_NAMES = frozenset(
+    {"ext", "swap", "swsuspend", "xfs", *(row.name for row in FILESYSTEMS)}
+)
+"""Everything that a volume manager in front of it takes the place of, read here or not."""

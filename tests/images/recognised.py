@@ -72,7 +72,6 @@ TOOLS = (
     recipe("vhd", 0, "qemu-img create -q -f vpc {image} 4M", ""),
     recipe("vhd", 0, "qemu-img create -q -f vpc -o subformat=fixed {image} 4M", ""),
     recipe("vhdx", 0, "qemu-img create -q -f vhdx {image} 4M", ""),
-    recipe("xfs", 16, "mkfs.xfs -q -f --unsupported {image}"),
     recipe("zip", 0, "python3 -m zipfile --create {image} {file}", ""),
 )
 

@@ -16,9 +16,10 @@ from tests.support.programs import run
 
 _DISK_BYTES = 60 * MIB
 _EXT = recipe("ext", 16, "mke2fs -q -F -t ext4 {image}")
+_XFS = recipe("xfs", 16, "mkfs.xfs -q -f --unsupported {image}")
 _MADE = {
     what.name: what
-    for what in (*TOOLS, _EXT)
+    for what in (*TOOLS, _EXT, _XFS)
     if what.size and what.name not in {"apm", "dm-verity", "sgi-label", "sun-label"}
 }
 _TABLES = ("dos", "gpt")

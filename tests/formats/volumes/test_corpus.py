@@ -23,7 +23,6 @@ _SECONDS = 20
     ("name", "reader"),
     [
         ("dfvfs__apfs.raw.gz", "apfs"),
-        ("dissect__xfs_bigtime.bin.gz", "xfs"),
         ("dissect_md-raid1/md-raid1-1.bin.gz", "mdraid"),
         ("floppinux__0.2.0.img", "fat"),
         ("util-linux__erofs.img", "erofs"),

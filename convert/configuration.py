@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 from convert.inspect.entrypoint import EntrypointDecision
 from convert.inspect.facts import Facts
+from convert.machine import machine_labels, machine_ports
 from convert.oci.config import ImageConfig, timestamp
 from convert.oci.descriptor import Platform
 from convert.options import ConvertOptions
 from formats.core.errors import UnsupportedError
+from formats.core.machine import Machine
 from formats.core.origin import Origin
 
 _BY_OPTION = ("given as an option",)
@@ -51,10 +53,12 @@ def decide_config(
     *,
     origin: Origin,
     created: int,
+    machine: Machine | None = None,
 ) -> ConfigDecision:
     """Put the config together; what the user asked for wins, field by field.
 
     :param origin: of the root, for messages.
+    :param machine: what a descriptor says of the whole.
     :param created: seconds since 1970; see :func:`convert.pipeline.convert_artifact`.
     :raises UnsupportedError: if nothing tells the architecture.
     :raises UsageError: for a value that no runtime would take.
@@ -62,11 +66,11 @@ def decide_config(
     platform, platform_reason = _platform(facts, options, origin)
     entrypoint, cmd = _command(decision, options)
     environment = _environment(decision, options)
-    ports = options.ports or tuple(str(port) for port in decision.ports)
+    ports = _ports(decision, options, machine)
     user = decision.user or "" if options.user is None else options.user
     workdir = decision.working_dir or "" if options.workdir is None else options.workdir
     stop_signal = "" if options.entrypoint is not None else decision.stop_signal or ""
-    labels = _labels(facts, decision, options, created)
+    labels = _labels(facts, decision, options, created, machine)
     config = ImageConfig(
         platform=platform,
         entrypoint=entrypoint,
@@ -82,7 +86,7 @@ def decide_config(
     reasons = (
         platform_reason,
         *_command_reasons(config, decision, options),
-        *_port_reasons(config, decision, options),
+        *_port_reasons(config, decision, options, machine),
         Reason("user", user or "root", _why_user(decision, options)),
         *_environment_reasons(decision, options, environment),
         *_optional("workdir", workdir, _BY_OPTION if options.workdir else decision.evidence[:1]),
@@ -117,6 +121,14 @@ def _command(
     return decision.entrypoint or None, cmd or None
 
 
+def _ports(
+    decision: EntrypointDecision, options: ConvertOptions, machine: Machine | None
+) -> tuple[str, ...]:
+    """Return the ports: those asked for, or else of the service, then those of the descriptor."""
+    found = [str(port) for port in decision.ports]
+    return options.ports or tuple(dict.fromkeys([*found, *machine_ports(machine)]))
+
+
 def _environment(decision: EntrypointDecision, options: ConvertOptions) -> dict[str, str]:
     """Return the variables by name: ``PATH`` first, then sorted."""
     merged = dict(decision.env)
@@ -127,7 +139,11 @@ def _environment(decision: EntrypointDecision, options: ConvertOptions) -> dict[
 
 
 def _labels(
-    facts: Facts, decision: EntrypointDecision, options: ConvertOptions, created: int
+    facts: Facts,
+    decision: EntrypointDecision,
+    options: ConvertOptions,
+    created: int,
+    machine: Machine | None,
 ) -> dict[str, str]:
     """Return labels by name. None tells of the source file: equal content, equal digest."""
     labels = {LABEL_CREATED: timestamp(created)}
@@ -136,6 +152,13 @@ def _labels(
         labels[LABEL_TITLE] = system.pretty_name
         if system.version_id is not None:
             labels[LABEL_VERSION] = system.version_id
+    if machine is not None:
+        labels.update(machine_labels(machine))
+        if machine.title is not None:
+            labels[LABEL_TITLE] = machine.title
+            labels.pop(LABEL_VERSION, None)  # of the system, not of the product
+        if machine.version is not None:
+            labels[LABEL_VERSION] = machine.version
     if decision.service is not None and options.entrypoint is None:
         labels[LABEL_SERVICE] = decision.service
     for item in options.labels:
@@ -159,9 +182,14 @@ def _command_reasons(
 
 
 def _port_reasons(
-    config: ImageConfig, decision: EntrypointDecision, options: ConvertOptions
+    config: ImageConfig,
+    decision: EntrypointDecision,
+    options: ConvertOptions,
+    machine: Machine | None,
 ) -> Iterator[Reason]:
-    evidence = {str(port): str(port.evidence) for port in decision.ports}
+    stated = machine_ports(machine)
+    evidence = {port: f"the machine is meant to serve it: {stated[port].where}" for port in stated}
+    evidence |= {str(port): str(port.evidence) for port in decision.ports}
     for port in config.exposed_ports:
         yield Reason("port", port, _BY_OPTION if options.ports else (evidence[port],))
 

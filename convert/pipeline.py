@@ -46,6 +46,7 @@ from convert.version import VERSION
 from formats.core.entry import Kind
 from formats.core.errors import ConvertError, FindingsError, UsageError
 from formats.core.finding import Action, Finding
+from formats.core.machine import Machine
 from formats.core.opener import Artifact, open_artifact
 from formats.core.origin import Origin
 from formats.core.tree import Tree, TreeIndex
@@ -63,6 +64,7 @@ class Decisions:
 
     :ivar root: breadcrumb of the volume that the root was found in.
     :ivar mounts: what is laid over it: folder, and breadcrumb of the volume.
+    :ivar machine: what a descriptor says of the machine that the root belongs to.
     :ivar entries: paths that the result has.
     :ivar content_bytes: size of all files in it, hard links once.
     :ivar applied: what the rules of the profile took away or changed; ``--keep`` undoes each.
@@ -71,6 +73,7 @@ class Decisions:
 
     root: Origin
     mounts: tuple[tuple[str, Origin], ...]
+    machine: Machine | None
     facts: Facts
     entrypoint: EntrypointDecision
     config: ConfigDecision
@@ -302,6 +305,7 @@ def make_plan(artifact: Artifact, options: ConvertOptions, notes: Sequence[Findi
         options,
         origin=selected.tree.origin,
         created=_created(fitted.tree, options),
+        machine=selected.machine,
     )
     findings = (
         *notes,
@@ -316,6 +320,7 @@ def make_plan(artifact: Artifact, options: ConvertOptions, notes: Sequence[Findi
         Decisions(
             root=selected.root,
             mounts=selected.mounts,
+            machine=selected.machine,
             facts=facts,
             entrypoint=entrypoint,
             config=config,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from formats.core.errors import ConvertError
+from formats.core.machine import Machine
 from formats.core.opener import Artifact, Node
 from formats.core.reader import Role
 
@@ -21,6 +22,7 @@ class Part:
     :ivar used: bytes of a filesystem that are taken, where it says so.
     :ivar facts: further things worth showing, as the format names them.
     :ivar made_of: names of the volumes that it was put together from (LVM).
+    :ivar machine: what a descriptor says of the machine whose disks are inside.
     :ivar problem: why what is inside cannot be read.
     """
 
@@ -34,16 +36,17 @@ class Part:
     used: int | None = None
     facts: dict[str, str] = field(default_factory=dict)
     made_of: tuple[str, ...] = ()
+    machine: Machine | None = None
     problem: ConvertError | None = None
     parts: tuple[Part, ...] = ()
 
 
 def structure(artifact: Artifact) -> tuple[Part, ...]:
     """Return the parts of an artifact, one for each file and each assembled group."""
-    return tuple(_part(node) for node in artifact.nodes)
+    return tuple(_part(node, node.machine if node.members else None) for node in artifact.nodes)
 
 
-def _part(node: Node) -> Part:
+def _part(node: Node, around: Machine | None) -> Part:
     volume, info = node.volume, node.tree.info if node.tree is not None else None
     reader = node.reader.name if node.reader is not None else None
     return Part(
@@ -57,8 +60,9 @@ def _part(node: Node) -> Part:
         used=info.used_bytes if info is not None else None,
         facts={**node.facts, **(info.facts if info is not None else {})},
         made_of=tuple(str(member.origin) for member in node.members),
+        machine=node.machine if node.machine is not around else None,
         problem=node.problem,
-        parts=tuple(_part(child) for child in node.children),
+        parts=tuple(_part(child, node.machine) for child in node.children),
     )
 
 

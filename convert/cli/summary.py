@@ -14,6 +14,7 @@ from convert.report.documents import counted
 from convert.structure import Part
 from convert.verify import Verification
 from formats.core.finding import Action, Finding
+from formats.core.machine import Machine
 from formats.core.reader import Role
 
 _WIDTH = 100
@@ -93,7 +94,7 @@ def _part_rows(part: Part, lead: str, inner_lead: str) -> Iterator[tuple[str, st
 
 def _about(part: Part) -> str:
     """Return the last column: role, label, use, and what stands in the way."""
-    words = []
+    words = [f"machine {part.machine.name}"] if part.machine is not None else []
     if part.role is not Role.DATA:
         words.append(part.role.value)
     if part.label:
@@ -114,12 +115,21 @@ def _decided(decisions: Decisions) -> list[str]:
         str(decisions.root),
         f"  {name}, {decisions.entries:,} entries, {human_size(decisions.content_bytes)} of files",
     ]
+    if decisions.machine is not None:
+        lines += _wrapped("  machine     ", _described(decisions.machine))
     lines += [f"  {folder} from {origin}" for folder, origin in decisions.mounts]
     lines += ["", *_reasons(decisions.config.reasons)]
     if decisions.entrypoint.losers:
         lines += _losers(decisions.entrypoint.losers)
     lines += _applied(decisions.applied)
     return lines + _indented(_listed(decisions.findings))
+
+
+def _described(machine: Machine) -> str:
+    """Return a machine's name, and product and vendor as far as they are known."""
+    product = " ".join(filter(None, (machine.title, machine.version)))
+    maker = f" by {machine.vendor}" if machine.vendor else ""
+    return f"{machine.name}: {product}{maker}" if product + maker else machine.name
 
 
 def _applied(applied: Sequence[Finding]) -> list[str]:

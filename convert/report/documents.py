@@ -21,6 +21,7 @@ from convert.verify import Verification
 from convert.version import DISTRIBUTION, VERSION
 from formats.core.errors import ConvertError
 from formats.core.finding import Finding
+from formats.core.machine import Machine
 
 DOCUMENT_VERSION: Literal[1] = 1
 
@@ -59,6 +60,31 @@ class FindingDocument(_Document):
         return cls.model_validate(finding.as_dict())
 
 
+class MachineDocument(_Document):
+    """What a descriptor beside the disks says of a machine."""
+
+    name: str = Field(description="as --vm takes it")
+    title: str | None
+    vendor: str | None
+    version: str | None
+    licence: str | None
+    properties: dict[str, str]
+    ports: dict[str, str] = Field(description="port → where that is written")
+
+    @classmethod
+    def of(cls, machine: Machine) -> Self:
+        """Return the machine's document."""
+        return cls(
+            name=machine.name,
+            title=machine.title,
+            vendor=machine.vendor,
+            version=machine.version,
+            licence=machine.licence,
+            properties=dict(sorted(machine.properties.items())),
+            ports={stated.port: stated.where for stated in machine.ports},
+        )
+
+
 class PartDocument(_Document):
     """One thing in an artifact, with what is inside it."""
 
@@ -72,6 +98,7 @@ class PartDocument(_Document):
     used: int | None
     facts: dict[str, str]
     made_of: list[str]
+    machine: MachineDocument | None = Field(description="the machine whose disks are inside")
     problem: ErrorDocument | None
     parts: list[PartDocument]
 
@@ -89,6 +116,7 @@ class PartDocument(_Document):
             used=part.used,
             facts=part.facts,
             made_of=list(part.made_of),
+            machine=None if part.machine is None else MachineDocument.of(part.machine),
             problem=None if part.problem is None else ErrorDocument.of(part.problem),
             parts=[cls.of(inner) for inner in part.parts],
         )
@@ -125,6 +153,7 @@ class DecisionsDocument(_Document):
 
     root: str
     mounts: dict[str, str] = Field(description="folder → breadcrumb of the volume laid there")
+    machine: str | None = Field(description="name of the machine, where a descriptor has one")
     system: SystemDocument | None
     init: str | None
     services: list[ServiceDocument]
@@ -141,6 +170,7 @@ class DecisionsDocument(_Document):
         return cls(
             root=str(decisions.root),
             mounts={folder: str(origin) for folder, origin in decisions.mounts},
+            machine=decisions.machine.name if decisions.machine is not None else None,
             system=_system(decisions.facts),
             init=decisions.facts.init.name if decisions.facts.init is not None else None,
             services=_services(decisions.facts),

@@ -26,6 +26,7 @@ from convert.select.subvolumes import are_subvolumes, meant_by
 from convert.select.survey import Content, Survey
 from formats.core.errors import UnsupportedError
 from formats.core.finding import Action, Finding
+from formats.core.machine import Machine
 from formats.core.opener import Artifact, Node
 from formats.core.origin import Origin, printable
 from formats.core.reader import Category
@@ -40,6 +41,7 @@ class Selected:
     :ivar mounts: what is laid over it: folder (``/var``) and breadcrumb of the volume.
     :ivar mount_points: the same folders as paths of the tree.
     :ivar findings: what could not be mounted, is hidden, or is left out.
+    :ivar machine: what a descriptor says of the machine that the root belongs to.
     """
 
     tree: Tree
@@ -47,6 +49,7 @@ class Selected:
     mounts: tuple[tuple[str, Origin], ...] = ()
     mount_points: tuple[bytes, ...] = ()
     findings: tuple[Finding, ...] = ()
+    machine: Machine | None = None
 
 
 def select_root(artifact: Artifact, request: Request = ANYTHING) -> Selected:
@@ -105,7 +108,8 @@ def _selected(root: Content, mounted: Mounted) -> Selected:
         findings = (no_system, *findings)
     tree = RememberedTree(mounted.tree) if mounted.mounts else mounted.tree
     shown = tuple((f"/{printable(path)}", origin) for path, origin in mounted.mounts.items())
-    return Selected(tree, root.node.origin, shown, tuple(mounted.mounts), findings)
+    points, machine = tuple(mounted.mounts), root.node.machine
+    return Selected(tree, root.node.origin, shown, points, findings, machine)
 
 
 def _chosen_root(survey: Survey, wanted: str | None) -> Content:

@@ -31,6 +31,15 @@ class Profile(StrEnum):
     NONE = "none"
 
 
+class Engine(StrEnum):
+    """What reads volumes."""
+
+    AUTO = "auto"
+    """Own readers, and libguestfs where they cannot."""
+    NATIVE = "native"
+    LIBGUESTFS = "libguestfs"
+
+
 def _words(value: object) -> object:
     """Take a command as a list, or as one string that is split as a shell would."""
     return tuple(shlex.split(value)) if isinstance(value, str) else value
@@ -53,6 +62,15 @@ class OpenOptions(BaseModel):
     )
     allow_backing: tuple[Path, ...] = Field(
         default=(), description="folders from which backing images and extents may come"
+    )
+    passphrase_files: tuple[Path, ...] = Field(
+        default=(), description="files with a passphrase for encrypted volumes"
+    )
+    key_files: tuple[Path, ...] = Field(
+        default=(), description="files that are keys for encrypted volumes, byte for byte"
+    )
+    engine: Engine = Field(
+        default=Engine.AUTO, description="what reads volumes: own readers, libguestfs, or both"
     )
     spool: Path | None = Field(default=None, description="place for decompressed copies")
     limits: Limits = Field(default=DEFAULT_LIMITS, description="limits on untrusted input")

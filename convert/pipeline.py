@@ -29,6 +29,7 @@ from convert.destination import (
 from convert.inspect.entrypoint import EntrypointDecision, decide_entrypoint
 from convert.inspect.facts import Facts
 from convert.inspect.tree import inspect_tree
+from convert.keys import read_keys
 from convert.layers.compress import Compression, compression
 from convert.layers.folder import write_folder
 from convert.layers.representable import fit_layer, fit_tar
@@ -264,7 +265,7 @@ def verify_artifact(
 
 @contextmanager
 def opened(
-    sources: Source | Sequence[Source], options: ConvertOptions, progress: Progress | None = None
+    sources: Source | Sequence[Source], options: OpenOptions, progress: Progress | None = None
 ) -> Iterator[Artifact]:
     """Open an artifact as ``options`` say, and close it at the end."""
     named = [sources] if isinstance(sources, str | PathLike) else list(sources)
@@ -274,6 +275,7 @@ def opened(
         [Path(source) for source in named],
         limits=options.limits,
         allow_backing=options.allow_backing,
+        keys=read_keys(options.passphrase_files, options.key_files),
         spool_parent=options.spool,
         progress=progress,
     ) as artifact:

@@ -1,0 +1,1 @@
+"""The reader of squashfs 4.0."""

@@ -20,7 +20,7 @@ def test_every_byte_of_a_key_file_counts(tmp_path: Path) -> None:
 
 
 def test_a_key_that_is_not_there_is_an_error_with_its_name(tmp_path: Path) -> None:
-    with pytest.raises(InputReadError, match="luks.key: cannot read the key: No such file"):
+    with pytest.raises(InputReadError, match=r"luks\.key: cannot read the key: No such file"):
         read_keys([], [tmp_path / "luks.key"])
 
 

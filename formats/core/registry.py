@@ -28,6 +28,7 @@ BUILTIN_READERS: tuple[str, ...] = (
     "formats.disks.split:READER",
     "formats.disks.vmdk.reader:READER",
     "formats.filesystems.ext.reader:READER",
+    "formats.filesystems.squashfs.reader:READER",
     "formats.filesystems.xfs.reader:READER",
     "formats.recognised:READERS",
     "formats.volumes.gpt:READER",

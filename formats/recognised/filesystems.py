@@ -12,7 +12,6 @@ from formats.recognised.row import RecognisedFormat, signature_suffices
 
 _COPY = "copy the files on a machine that mounts it onto an ext4 disk, and convert that"
 _WINDOWS = "Windows does not run in a Linux container; data alone can be copied onto an ext4 disk"
-_UNSQUASH = "unpack it with 'unsquashfs' and put the tree on an ext4 disk: 'mkfs.ext4 -d'"
 _FSCK_EROFS = "unpack it with 'fsck.erofs --extract' and put the tree on an ext4 disk"
 # What clears the first sector when it is made. A boot sector in front of it is newer.
 _CLEARING = frozenset({"btrfs", "reiserfs"})
@@ -148,13 +147,6 @@ FILESYSTEMS: tuple[RecognisedFormat, ...] = (
         ),
     ),
     _filesystem("romfs", "a romfs image", Signature(0, b"-rom1fs-")),
-    _filesystem(
-        "squashfs",
-        "a squashfs image",
-        Signature(0, b"hsqs"),
-        Signature(0, b"sqsh"),
-        hint=_UNSQUASH,
-    ),
     _filesystem("ubi", "a UBI flash image", Signature(0, b"UBI#\1")),
     _filesystem("ubifs", "a UBIFS image", Signature(0, bytes.fromhex("31181006"))),
     _filesystem(
@@ -196,6 +188,6 @@ FILESYSTEMS: tuple[RecognisedFormat, ...] = (
 )
 
 FILESYSTEM_NAMES = frozenset(
-    {"ext", "swap", "swsuspend", "xfs", *(row.name for row in FILESYSTEMS)}
+    {"ext", "squashfs", "swap", "swsuspend", "xfs", *(row.name for row in FILESYSTEMS)}
 )
 """Everything that a volume manager in front of it takes the place of, read here or not."""

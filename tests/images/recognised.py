@@ -61,7 +61,6 @@ TOOLS = (
     recipe("qed", 0, "qemu-img create -q -f qed {image} 4M", ""),
     recipe("reiserfs", 36, "mkfs.reiserfs -q -f {image}"),
     recipe("sgi-label", 4, "parted --script {image} mklabel dvh", "sgi"),
-    recipe("squashfs", 0, "mksquashfs {tree} {image} -quiet -noappend"),
     recipe("sun-label", 4, "parted --script {image} mklabel sun", "sun"),
     recipe("swap", 1, "mkswap -f {image}"),
     recipe("swap", 4, "mkswap -f -p 16384 {image}"),

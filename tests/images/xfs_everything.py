@@ -1,0 +1,214 @@
+"""Filesystems with everything that XFS can hold, made by mkfs.xfs(8) and the kernel."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import google_crc32c
+
+from formats.core.opener import open_artifact
+from tests.images.ext_everything import KIB, fill, noise
+from tests.support.listing import Row, loop_mounted_writable, tree_listing
+from tests.support.programs import need, run
+
+LARGEST_DEVICE = (511, (1 << 18) - 1)
+"""The largest that the kernel lets one make here."""
+INCOMPAT_OFFSET = 216
+EXCHANGE_AND_PARENT = 0xC0
+"""Two bits that this mkfs.xfs cannot set; of an empty filesystem they ask for nothing else."""
+
+_SUPERBLOCK_BYTES = 512
+_CHECKSUM_OFFSET = 224
+_FICLONERANGE = 0x4020940D
+_FALLOCATE_KEEP_SIZE = 1
+_FALLOCATE_PUNCH_HOLE = 2
+_FALLOCATE_COLLAPSE_RANGE = 8
+
+
+def mkfs(image: Path, options: str = "", size: str = "96M") -> Path:
+    """Make a filesystem smaller than mkfs.xfs(8) would by itself."""
+    need("mkfs.xfs")
+    run("truncate", "--size", size, image)
+    run("mkfs.xfs", "-q", "-f", "--unsupported", *options.split(), image)
+    return image
+
+
+def made(
+    folder: Path, options: str, *, names: int = 500, more: Callable[[Path], None] | None = None
+) -> Path:
+    """Make a filesystem with everything in it.
+
+    :param names: in the large folder.
+    :param more: what is done to the empty filesystem.
+    """
+    image = mkfs(folder / "image", options)
+    if more is not None:
+        more(image)
+    with loop_mounted_writable(image, "xfs") as root:
+        fill(root, names=names, largest_device=LARGEST_DEVICE)
+        for part in (_folders, _attributes, _extents, _symlinks):
+            part(root)
+    return image
+
+
+def _folders(root: Path) -> None:
+    """One of each form, two that grow in turns and so in pieces, and one with gaps."""
+    folder = root / "folders"
+    folder.mkdir()
+    for count in (0, 1, 3, 20, 100, 400, 1200):
+        inner = folder / str(count)
+        inner.mkdir()
+        for number in range(count):
+            (inner / f"{number}{'n' * (number % 40)}").touch()
+    twins = [folder / "a twin", folder / "its twin"]
+    for twin in twins:
+        twin.mkdir()
+    for number in range(700):
+        os.link(folder / "1" / "0", twins[number % 2] / f"{number}{'t' * 240}")
+    gaps = folder / "gaps"
+    gaps.mkdir()
+    for number in range(600):
+        os.link(folder / "3" / "0", gaps / f"{number}{'g' * 200}")
+    for number in range(100, 400):
+        (gaps / f"{number}{'g' * 200}").unlink()
+
+
+def _attributes(root: Path) -> None:
+    """One of each form; large values, set in turns so that none adjoin."""
+    folder = root / "attributes"
+    folder.mkdir()
+    for count, size in ((1, 10), (3, 100), (12, 150), (60, 500), (5, 3000), (2, 64 * KIB)):
+        path = folder / f"{count} of {size}"
+        path.touch()
+        for number in range(count):
+            os.setxattr(path, f"user.{number}", noise(size, number))
+    twins = [folder / "a twin", folder / "its twin"]
+    for twin in twins:
+        twin.touch()
+    for number in range(100):
+        for twin in twins:
+            space = ("user", "trusted", "security")[number % 3]
+            os.setxattr(twin, f"{space}.{number}", noise(4200, number))
+    (folder / "gone").touch()
+    for number in range(30):
+        os.setxattr(folder / "gone", f"user.{number}", noise(300, number))
+    for number in range(30):
+        os.removexattr(folder / "gone", f"user.{number}")
+    os.symlink("3 of 100", folder / "link")
+    os.setxattr(folder / "link", "trusted.link", noise(2000, 7), follow_symlinks=False)
+    os.mkfifo(folder / "fifo")
+    os.setxattr(folder / "fifo", "security.fifo", b"f")
+
+
+def _extents(root: Path) -> None:
+    """Files in pieces: shared ones, preallocated ones, and more than fit into an inode."""
+    folder = root / "extents"
+    folder.mkdir()
+    with (folder / "many").open("wb") as file:
+        for number in range(2500):
+            os.pwrite(file.fileno(), b"%d" % number, number * 2 * 4096)
+    with (folder / "beyond its end").open("wb") as file:
+        file.write(b"short")
+        _fallocate(file.fileno(), _FALLOCATE_KEEP_SIZE, 0, 900 * KIB)
+    with (folder / "punched").open("wb") as file:
+        file.write(noise(1024 * KIB, 5))
+        _fallocate(file.fileno(), _FALLOCATE_KEEP_SIZE | _FALLOCATE_PUNCH_HOLE, 300_000, 500_000)
+        _fallocate(file.fileno(), _FALLOCATE_COLLAPSE_RANGE, 64 * KIB, 64 * KIB)
+    with (folder / "unwritten in parts").open("wb") as file:
+        _fallocate(file.fileno(), 0, 0, 512 * KIB)
+        for number in range(0, 8, 2):
+            os.pwrite(file.fileno(), noise(64 * KIB, number), number * 64 * KIB)
+    run("xfs_io", "-c", "chproj 3000000000", folder / "punched")
+
+
+def share(root: Path) -> None:
+    """Add files that share their blocks with another, whole and in parts (``reflink``)."""
+    folder = root / "shared"
+    folder.mkdir()
+    (folder / "origin").write_bytes(noise(512 * KIB, 11))
+    run("cp", "--reflink=always", folder / "origin", folder / "copy")
+    run("cp", "--reflink=always", folder / "origin", folder / "changed")
+    with (folder / "changed").open("r+b") as file:
+        os.pwrite(file.fileno(), b"changed", 200_000)
+    with (folder / "origin").open("rb") as source, (folder / "part").open("wb") as target:
+        target.truncate(1024 * KIB)
+        where = struct.pack("qQQQ", source.fileno(), 128 * KIB, 64 * KIB, 512 * KIB)
+        fcntl.ioctl(target.fileno(), _FICLONERANGE, where)
+
+
+def _fallocate(file: int, mode: int, offset: int, length: int) -> None:
+    command = {
+        0: "falloc",
+        _FALLOCATE_KEEP_SIZE: "falloc -k",
+        _FALLOCATE_KEEP_SIZE | _FALLOCATE_PUNCH_HOLE: "fpunch",
+        _FALLOCATE_COLLAPSE_RANGE: "fcollapse",
+    }[mode]
+    path = os.readlink(f"/proc/self/fd/{file}")
+    run("xfs_io", "-c", f"{command} {offset} {length}", path)
+
+
+def _symlinks(root: Path) -> None:
+    """Around the borders: what fits into an inode, into one block, into a target at all."""
+    folder = root / "symlinks"
+    folder.mkdir()
+    for length in (80, 155, 156, 157, 335, 336, 337, 967, 968, 969, 1023):
+        (folder / str(length)).symlink_to("y" * length)
+
+
+def set_incompat(image: Path, bits: int) -> None:
+    """Set bits of incompatible features in all superblocks, and put the checksums right."""
+    with image.open("r+b") as file:
+        for offset in _superblocks(image):
+            file.seek(offset)
+            block = bytearray(file.read(_SUPERBLOCK_BYTES))
+            (value,) = struct.unpack_from(">I", block, INCOMPAT_OFFSET)
+            struct.pack_into(">I", block, INCOMPAT_OFFSET, value | bits)
+            rewrite_checksum(block, _CHECKSUM_OFFSET)
+            file.seek(offset)
+            file.write(block)
+
+
+def _superblocks(image: Path) -> Iterator[int]:
+    with image.open("rb") as file:
+        head = file.read(_SUPERBLOCK_BYTES)
+    (block_bytes,) = struct.unpack_from(">I", head, 4)
+    group_blocks, groups = struct.unpack_from(">II", head, 84)
+    for group in range(groups):
+        yield group * group_blocks * block_bytes
+
+
+def rewrite_checksum(block: bytearray, offset: int) -> None:
+    """Make the checksum of a structure right again."""
+    block[offset : offset + 4] = bytes(4)
+    checksum: int = google_crc32c.value(bytes(block))
+    block[offset : offset + 4] = checksum.to_bytes(4, "little")
+
+
+def without_duplicates(rows: dict[bytes, Row]) -> dict[bytes, Row]:
+    """Return a kernel's listing without the second names that it gives to ACLs."""
+    return {
+        path: replace(
+            row,
+            xattrs=tuple(
+                (name, value)
+                for name, value in row.xattrs
+                if not name.startswith(b"trusted.SGI_ACL_")
+            ),
+        )
+        for path, row in rows.items()
+    }
+
+
+def listing(image: Path) -> dict[bytes, Row]:
+    """Return what we read of an image with one filesystem; raise what is wrong with it."""
+    with open_artifact([image]) as artifact:
+        (node,) = artifact.nodes
+        if node.problem is not None:
+            raise node.problem
+        assert node.tree is not None
+        return tree_listing(node.tree)

@@ -24,8 +24,12 @@ SUPERSEDES_ALL = "*"
 
 BUILTIN_READERS: tuple[str, ...] = (
     "formats.bundles.compressed:READERS",
+    "formats.disks.parallels:READER",
     "formats.disks.qcow2.reader:READER",
     "formats.disks.split:READER",
+    "formats.disks.vdi:READER",
+    "formats.disks.vhd.reader:READER",
+    "formats.disks.vhdx.reader:READER",
     "formats.disks.vmdk.reader:READER",
     "formats.filesystems.ext.reader:READER",
     "formats.filesystems.squashfs.reader:READER",

@@ -40,24 +40,7 @@ DISKS: tuple[RecognisedFormat, ...] = (
         Signature(0, b"EVF2\x0d\x0a\x81\x00"),
         hint="write it out as a raw disk with 'ewfexport -f raw' first",
     ),
-    _disk(
-        "parallels",
-        "a Parallels disk",
-        Signature(0, b"WithoutFreeSpace"),
-        Signature(0, b"WithouFreSpacExt"),
-    ),
     _disk("qed", "a QEMU enhanced disk (qed)", Signature(0, b"QED\0")),
-    _disk("vdi", "a VirtualBox disk (vdi)", Signature(0x40, b"\x7f\x10\xda\xbe")),
-    _disk(
-        "vhd",
-        "a Virtual PC or Hyper-V disk (vhd)",
-        Signature(0, b"conectix"),
-        Signature(-512, b"conectix"),
-        # Virtual PC before 2004 wrote a trailer one byte shorter.
-        Signature(-511, b"conectix"),
-        supersedes=_WRAPS,
-    ),
-    _disk("vhdx", "a Hyper-V disk (vhdx)", Signature(0, b"vhdxfile")),
     _disk(
         "wim",
         "a Windows image (wim)",

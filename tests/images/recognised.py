@@ -57,7 +57,6 @@ TOOLS = (
     recipe("minix", 4, "mkfs.minix -2 {image}"),
     recipe("minix", 4, "mkfs.minix -3 {image}"),
     recipe("ntfs", 4, "mkfs.ntfs --force --quick --quiet {image}"),
-    recipe("parallels", 0, "qemu-img create -q -f parallels {image} 4M", ""),
     recipe("qed", 0, "qemu-img create -q -f qed {image} 4M", ""),
     recipe("reiserfs", 36, "mkfs.reiserfs -q -f {image}"),
     recipe("sgi-label", 4, "parted --script {image} mklabel dvh", "sgi"),
@@ -67,10 +66,6 @@ TOOLS = (
     recipe("swap", 4, "mkswap -f -p 65536 {image}"),
     recipe("tar", 0, "tar --create --format=gnu --file {image} --directory {tree} .", ""),
     recipe("tar", 0, "tar --create --format=posix --file {image} --directory {tree} .", ""),
-    recipe("vdi", 0, "qemu-img create -q -f vdi {image} 4M", ""),
-    recipe("vhd", 0, "qemu-img create -q -f vpc {image} 4M", ""),
-    recipe("vhd", 0, "qemu-img create -q -f vpc -o subformat=fixed {image} 4M", ""),
-    recipe("vhdx", 0, "qemu-img create -q -f vhdx {image} 4M", ""),
     recipe("zip", 0, "python3 -m zipfile --create {image} {file}", ""),
 )
 

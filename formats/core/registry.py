@@ -36,6 +36,7 @@ BUILTIN_READERS: tuple[str, ...] = (
     "formats.filesystems.xfs.reader:READER",
     "formats.recognised:READERS",
     "formats.volumes.gpt:READER",
+    "formats.volumes.luks:READERS",
     "formats.volumes.lvm:READER",
     "formats.volumes.mbr:READER",
 )

@@ -155,28 +155,6 @@ VOLUMES: tuple[RecognisedFormat, ...] = (
         family="Windows",
     ),
     RecognisedFormat(
-        "luks1",
-        Category.VOLUMES,
-        (Signature(0, b"LUKS\xba\xbe\0\1"),),
-        "a volume encrypted with LUKS1",
-        _UNLOCK,
-        supersedes=frozenset({"lvm", *FILESYSTEM_NAMES}),
-        is_encrypted=True,
-    ),
-    RecognisedFormat(
-        "luks2",
-        Category.VOLUMES,
-        (
-            Signature(0, b"LUKS\xba\xbe\0\2"),
-            # The second header, for when the first is damaged (LUKS2 on-disk format, 2.2).
-            *(Signature(0x4000 << shift, b"SKUL\xba\xbe\0\2") for shift in range(9)),
-        ),
-        "a volume encrypted with LUKS2",
-        _UNLOCK,
-        supersedes=frozenset({"lvm", *FILESYSTEM_NAMES}),
-        is_encrypted=True,
-    ),
-    RecognisedFormat(
         "lvm1",
         Category.VOLUMES,
         (Signature(0, b"HM\1\0"), Signature(0, b"HM\2\0")),

@@ -33,9 +33,6 @@ def recipe(name: str, size_mib: int, command: str, blkid: str | None = None) -> 
     return Recipe(name, known, size_mib * MIB, tuple(command.split()))
 
 
-LUKS_FORMAT = (
-    "cryptsetup luksFormat -q --pbkdf pbkdf2 --pbkdf-force-iterations 1000 {image} {file} --type"
-)
 TOOLS = (
     recipe("apm", 4, "parted --script {image} mklabel mac", "mac"),
     recipe("bfs", 4, "mkfs.bfs {image}"),
@@ -51,8 +48,6 @@ TOOLS = (
     recipe("fat", 8, "mkfs.vfat -I -F 12 -S 4096 {image}", "vfat"),
     recipe("iso9660", 0, "xorriso -as mkisofs -quiet -o {image} {tree}"),
     recipe("jfs", 16, "mkfs.jfs -q {image}"),
-    recipe("luks1", 32, f"{LUKS_FORMAT} luks1", "crypto_LUKS"),
-    recipe("luks2", 32, f"{LUKS_FORMAT} luks2", "crypto_LUKS"),
     recipe("minix", 4, "mkfs.minix -1 {image}"),
     recipe("minix", 4, "mkfs.minix -2 {image}"),
     recipe("minix", 4, "mkfs.minix -3 {image}"),
@@ -127,7 +122,6 @@ KNOWN_TO_BLKID: tuple[tuple[str, str, tuple[tuple[int, bytes], ...]], ...] = (
     ("drbd", "drbd", ((-4096 + 16, struct.pack(">Q", 7)), (-4036, b"\x83\x74\x02\x6b"))),
     ("hfs", "hfs", ((1024, b"BD" + struct.pack(">12xHHHI", 3, 0, 100, 4096)),)),
     ("isw", "isw_raid_member", ((-1024, b"Intel Raid ISM Cfg Sig. 1.0.00"),)),
-    ("luks2", "crypto_LUKS", ((0x4000, b"SKUL\xba\xbe\0\2"),)),
     ("lvm1", "LVM1_member", ((0, b"HM\1\0"),)),
     ("nvraid", "nvidia_raid_member", ((-1024, b"NVIDIA  "),)),
     ("refs", "ReFS", ((0, b"\0\0\0ReFS\0\0\0\0"),)),

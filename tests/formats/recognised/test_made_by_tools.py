@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from formats.core.errors import EncryptedError, UnsupportedError
+from formats.core.errors import UnsupportedError
 from formats.recognised import RecognisedFormat
 from tests.images.lvm import lvm_on
 from tests.images.md import MD_MEMBER_BYTES, MD_VERSIONS, add_md_superblock
-from tests.images.recognised import LUKS_FORMAT, TOOLS, Recipe, blkid_type, make, recipe
+from tests.images.recognised import TOOLS, Recipe, blkid_type, make, recipe
 from tests.images.volumes import MIB, blank, opened, patch, reader_name, sfdisk
 from tests.support.programs import run
 
@@ -35,19 +35,6 @@ def test_what_a_tool_makes_is_named_as_blkid_names_it(tmp_path: Path, what: Reci
     assert row.name == what.name
     assert problem.message == f"is {row.title}, which is not read"
     assert problem.hint == row.hint
-
-
-@pytest.mark.parametrize("version", ["luks1", "luks2"])
-def test_an_encrypted_volume_is_refused_as_encrypted(tmp_path: Path, version: str) -> None:
-    image = make(recipe(version, 32, f"{LUKS_FORMAT} {version}"), tmp_path)
-    row, problem = _refusal(image)
-    assert isinstance(problem, EncryptedError)
-    assert row.is_encrypted
-
-
-def test_a_luks2_volume_whose_first_header_is_wiped_is_still_one(tmp_path: Path) -> None:
-    image = patch(make(recipe("luks2", 32, f"{LUKS_FORMAT} luks2"), tmp_path), 0, bytes(4096))
-    assert reader_name(image) == "luks2"
 
 
 @pytest.mark.parametrize("version", MD_VERSIONS)
@@ -110,12 +97,3 @@ def test_a_disk_that_once_was_an_iso_is_its_partition_table(tmp_path: Path) -> N
     disk = sfdisk(tmp_path / "disk", 8 * MIB, "label: dos\nstart=1MiB, type=83\n")
     patch(disk, 0x8000, iso.read_bytes()[0x8000:0x10000])
     assert reader_name(disk) == "mbr"
-
-
-def test_encryption_over_a_left_over_filesystem_is_encryption(tmp_path: Path) -> None:
-    """The superblock of ext lies where LUKS1 has nothing."""
-    image = blank(tmp_path / "ext", 32 * MIB)
-    run("mke2fs", "-q", "-F", "-t", "ext4", image)
-    superblock = image.read_bytes()[1024:2048]
-    image = patch(make(recipe("luks1", 32, f"{LUKS_FORMAT} luks1"), tmp_path), 1024, superblock)
-    assert reader_name(image) == "luks1"

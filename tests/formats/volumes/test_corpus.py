@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from formats.core.errors import CorruptError, EncryptedError, UnsupportedError
+from formats.core.errors import CorruptError, UnsupportedError
 from formats.core.opener import Node
 from tests.images.volumes import opened
 from tests.support.programs import corpus
@@ -52,14 +52,6 @@ def test_a_swap_area_alone_holds_nothing_and_is_no_error(tmp_path: Path) -> None
     with opened(unpacked("raw/util-linux__swap1.img.xz", tmp_path)) as artifact:
         node = artifact.nodes[0]
     assert (_name(node), node.children, node.problem) == ("swap", [], None)
-
-
-@pytest.mark.parametrize(
-    "name", ["dissect__luks1.bin.gz", "util-linux__luks1.img", "util-linux__luks2.img"]
-)
-def test_encrypted_volumes_are_refused_as_encrypted(tmp_path: Path, name: str) -> None:
-    with opened(unpacked(f"raw/{name}", tmp_path)) as artifact:
-        assert isinstance(artifact.nodes[0].problem, EncryptedError)
 
 
 def test_an_old_filesystem_under_a_partition_table_gives_way(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ BUILTIN_READERS: tuple[str, ...] = (
     "formats.disks.vhd.reader:READER",
     "formats.disks.vhdx.reader:READER",
     "formats.disks.vmdk.reader:READER",
+    "formats.filesystems.btrfs.reader:READER",
     "formats.filesystems.ext.reader:READER",
     "formats.filesystems.squashfs.reader:READER",
     "formats.filesystems.xfs.reader:READER",

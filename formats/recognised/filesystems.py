@@ -60,7 +60,6 @@ FILESYSTEMS: tuple[RecognisedFormat, ...] = (
         Signature(0, struct.pack("<I", 0x1BADFACE)),
         supersedes=_CLEARING,
     ),
-    _filesystem("btrfs", "a Btrfs filesystem", Signature(0x10040, b"_BHRfS_M")),
     _filesystem(
         "cramfs",
         "a cramfs filesystem",
@@ -188,6 +187,6 @@ FILESYSTEMS: tuple[RecognisedFormat, ...] = (
 )
 
 FILESYSTEM_NAMES = frozenset(
-    {"ext", "squashfs", "swap", "swsuspend", "xfs", *(row.name for row in FILESYSTEMS)}
+    {"btrfs", "ext", "squashfs", "swap", "swsuspend", "xfs", *(row.name for row in FILESYSTEMS)}
 )
 """Everything that a volume manager in front of it takes the place of, read here or not."""

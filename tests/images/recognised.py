@@ -36,7 +36,6 @@ def recipe(name: str, size_mib: int, command: str, blkid: str | None = None) -> 
 TOOLS = (
     recipe("apm", 4, "parted --script {image} mklabel mac", "mac"),
     recipe("bfs", 4, "mkfs.bfs {image}"),
-    recipe("btrfs", 16, "mkfs.btrfs --quiet --force --mixed {image}"),
     recipe("cramfs", 0, "mkfs.cramfs {tree} {image}"),
     recipe("dm-verity", 4, "veritysetup format {file} {image}", "DM_verity_hash"),
     recipe("erofs", 0, "mkfs.erofs {image} {tree}"),

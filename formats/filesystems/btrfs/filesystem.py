@@ -1,0 +1,195 @@
+"""One Btrfs filesystem: from the superblocks of its devices to its subvolumes."""
+
+from __future__ import annotations
+
+import struct
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable
+
+from formats.core.entry import join
+from formats.core.errors import CorruptError, UnsupportedError
+from formats.core.finding import Finding
+from formats.core.limits import MIB, Limits
+from formats.core.origin import Origin
+from formats.filesystems.btrfs.btree import Tree
+from formats.filesystems.btrfs.chunks import Chunk, chunks_of_array, parse_chunk
+from formats.filesystems.btrfs.content import ContentReader
+from formats.filesystems.btrfs.index import InodeIndex
+from formats.filesystems.btrfs.inode import parse_refs
+from formats.filesystems.btrfs.items import (
+    CHUNK_ITEM,
+    CSUM_TREE,
+    DEV_ITEM,
+    FIRST_FREE,
+    FS_TREE,
+    INODE_REF,
+    Key,
+)
+from formats.filesystems.btrfs.nodes import NodeReader, Pointer
+from formats.filesystems.btrfs.roots import Root, Roots, read_roots
+from formats.filesystems.btrfs.space import Device, Space
+from formats.filesystems.btrfs.sums import DataReader
+
+_DEVICE_ITEM = struct.Struct("<Q58x16s16s")  # number; UUID, that of the filesystem
+_MOST_INDEX_BYTES = 128 * MIB
+"""Of all indices that are kept: those of two million inodes, a limit of their own."""
+
+
+class BtrfsFilesystem:
+    """A filesystem whose devices are there, or enough of them.
+
+    :param devices: by number.
+    :param note: told of what the user should know.
+    :raises UnsupportedError: if devices are missing that it cannot be read without.
+    :raises CorruptError: if its trees of chunks and roots are damaged.
+    """
+
+    def __init__(
+        self,
+        devices: dict[int, Device],
+        origin: Origin,
+        limits: Limits,
+        note: Callable[[Finding], None],
+    ) -> None:
+        self.origin = origin
+        self.limits = limits
+        self.superblock = max(
+            (device.superblock for device in devices.values()), key=lambda one: one.generation
+        )
+        if self.superblock.log_root:
+            raise UnsupportedError(
+                "has a log of what was synced since the last commit, which is not read",
+                origin=origin,
+                hint="mount a copy once, and unmount it",
+            )
+        self.space = self._space(devices, note)
+        self.nodes = NodeReader(self.space, self.superblock, limits.cache_bytes)
+        superblock = self.superblock
+        root = Pointer(superblock.root, superblock.root_level, superblock.generation)
+        self.roots: Roots = read_roots(Tree(self.nodes, root), limits)
+        data = DataReader(
+            self.space, self.tree(CSUM_TREE), superblock.checksum, superblock.sector_bytes
+        )
+        self.content = ContentReader(data, self.space, superblock.sector_bytes, limits.cache_bytes)
+        self._indices: OrderedDict[int, InodeIndex] = OrderedDict()
+
+    def _space(self, devices: dict[int, Device], note: Callable[[Finding], None]) -> Space:
+        """Return the space of all chunks, which is read through that of the system chunks."""
+        superblock, origin = self.superblock, self.origin
+        system = list(chunks_of_array(superblock.chunk_array, origin))
+        nodes = NodeReader(
+            Space(devices, system, origin, note), superblock, self.limits.cache_bytes
+        )
+        root = Pointer(
+            superblock.chunk_root, superblock.chunk_root_level, superblock.chunk_root_generation
+        )
+        chunks: list[Chunk] = []
+        for _, kind, offset, data in Tree(nodes, root).items():
+            if kind == CHUNK_ITEM:
+                chunks.append(parse_chunk(offset, data, origin))
+            elif kind == DEV_ITEM:
+                self._check_device(data, devices)
+        self._check_missing(chunks, devices)
+        return Space(devices, chunks, origin, note)
+
+    def _check_device(self, data: bytes, devices: dict[int, Device]) -> None:
+        if len(data) < _DEVICE_ITEM.size:
+            raise CorruptError("the item of a device is cut short", origin=self.origin)
+        number, identity, filesystem = _DEVICE_ITEM.unpack_from(data)
+        if uuid.UUID(bytes=filesystem) != self.superblock.metadata_uuid:
+            raise UnsupportedError(
+                f"stands on a seed device: number {number} of the filesystem"
+                f" {uuid.UUID(bytes=filesystem)}",
+                origin=self.origin,
+                hint="move it onto its own devices: 'btrfs device remove' of the seed, on a copy",
+            )
+        device = devices.get(number)
+        if device is not None and device.superblock.device_uuid.bytes != identity:
+            raise CorruptError(
+                f"is not the device {number} of its filesystem, which is"
+                f" {uuid.UUID(bytes=identity)}",
+                origin=device.source.origin,
+            )
+
+    def _check_missing(self, chunks: list[Chunk], devices: dict[int, Device]) -> None:
+        """Refuse a filesystem of which something is on no device that is there."""
+        for chunk in chunks:
+            if not chunk.is_readable(devices.__contains__):
+                missing = sorted(
+                    {
+                        f"{stripe.device_id} ({stripe.device_uuid})"
+                        for stripe in chunk.stripes
+                        if stripe.device_id not in devices
+                    }
+                )
+                raise UnsupportedError(
+                    f"needs {', '.join(missing)} of its {self.superblock.device_count} devices:"
+                    f" what is {chunk.profile.name} there is nowhere else",
+                    origin=self.origin,
+                    hint="give all disks of the filesystem together",
+                )
+
+    def tree(self, number: int) -> Tree:
+        """Return a tree.
+
+        :raises CorruptError: if there is none of that number.
+        """
+        return Tree(self.nodes, self.root(number).pointer)
+
+    def root(self, number: int) -> Root:
+        """Return what the root item of a tree says.
+
+        :raises CorruptError: if there is none of that number.
+        """
+        root = self.roots.trees.get(number)
+        if root is None:
+            raise CorruptError(f"has no tree {number:,}", origin=self.origin)
+        return root
+
+    def index(self, number: int) -> InodeIndex:
+        """Return the inodes of a subvolume; those that were asked for last are kept.
+
+        :raises CorruptError: if its tree is damaged.
+        """
+        index = self._indices.pop(number, None)
+        if index is None:
+            index = InodeIndex(self.tree(number), self.limits)
+        self._indices[number] = index
+        while (
+            len(self._indices) > 1
+            and sum(known.bytes_kept for known in self._indices.values()) > _MOST_INDEX_BYTES
+        ):
+            self._indices.popitem(last=False)
+        return index
+
+    def path(self, number: int) -> bytes:
+        """Return the path of a subvolume from the top of the filesystem.
+
+        :raises CorruptError: if it leads nowhere.
+        """
+        parts: list[bytes] = []
+        while number != FS_TREE:
+            link = self.roots.links.get(number)
+            if link is None or len(parts) > self.limits.depth:
+                raise CorruptError(f"subvolume {number:,} has no path", origin=self.origin)
+            parts.append(join(self._folder_path(link.parent, link.folder), link.name))
+            number = link.parent
+        return b"/".join(reversed(parts))
+
+    def _folder_path(self, subvolume: int, folder: int) -> bytes:
+        """Return the path of a folder in its subvolume."""
+        tree = self.tree(subvolume)
+        parts: list[bytes] = []
+        while folder != FIRST_FREE:
+            item = next(tree.items_from(Key(folder, INODE_REF, 0)), None)
+            if item is None or item[:2] != (folder, INODE_REF) or len(parts) > self.limits.depth:
+                raise CorruptError(
+                    f"folder {folder:,} of subvolume {subvolume:,} has no path", origin=self.origin
+                )
+            ref = next(parse_refs(item.offset, item.data), None)
+            if ref is None:
+                raise CorruptError(f"folder {folder:,} has no name", origin=self.origin)
+            parts.append(ref.name)
+            folder = ref.folder
+        return b"/".join(reversed(parts))

@@ -1,0 +1,67 @@
+"""Keys, and the numbers in them: which kind of item belongs to which object.
+
+Names are those of ``linux/btrfs_tree.h`` without their prefix.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+# Trees and objects with fixed numbers.
+ROOT_TREE = 1
+CHUNK_TREE = 3
+FS_TREE = 5
+ROOT_TREE_DIR = 6
+CSUM_TREE = 7
+FIRST_FREE = 256
+"""Number of the first inode of a subvolume, its root folder; and of the first subvolume."""
+FIRST_CHUNK_TREE = 256
+LAST_FREE = (1 << 64) - 256
+EXTENT_CSUM = (1 << 64) - 10
+TREE_LOG = (1 << 64) - 6
+
+# Kinds of items, in the order in which an object has them.
+INODE_ITEM = 1
+INODE_REF = 12
+INODE_EXTREF = 13
+XATTR_ITEM = 24
+ORPHAN_ITEM = 48
+DIR_LOG_INDEX = 72
+DIR_ITEM = 84
+DIR_INDEX = 96
+EXTENT_DATA = 108
+CSUM_ITEM = 128
+ROOT_ITEM = 132
+ROOT_BACKREF = 144
+ROOT_REF = 156
+DEV_ITEM = 216
+CHUNK_ITEM = 228
+
+MOST = (1 << 64) - 1
+"""The largest object number and offset."""
+
+
+class Key(NamedTuple):
+    """What items are sorted by.
+
+    :ivar number: of the object: an inode, a subvolume.
+    :ivar kind: of the item.
+    :ivar offset: what tells items of one kind apart.
+    """
+
+    number: int
+    kind: int
+    offset: int
+
+
+class Item(NamedTuple):
+    """An item of a leaf: its key, and the bytes of it."""
+
+    number: int
+    kind: int
+    offset: int
+    data: bytes
+
+
+KEY = struct.Struct("<QBQ")

@@ -1,0 +1,218 @@
+"""The Btrfs reader: one device gives a tree or its subvolumes, several are put together first.
+
+See the package's documentation for the format. Not read: zoned devices, extent-tree-v2,
+raid-stripe-tree, encrypted files, filesystems on seed devices; RAID5 and RAID6 need all devices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from formats.core.errors import AmbiguousError, ConvertError
+from formats.core.finding import Action, Finding
+from formats.core.origin import printable
+from formats.core.reader import (
+    Category,
+    Member,
+    OpenContext,
+    ReaderDoc,
+    Signature,
+    Subvolume,
+    Volume,
+    Volumes,
+)
+from formats.core.source import ByteSource, MemorySource
+from formats.core.tree import TreeInfo
+from formats.filesystems.btrfs.filesystem import BtrfsFilesystem
+from formats.filesystems.btrfs.items import FS_TREE
+from formats.filesystems.btrfs.space import Device
+from formats.filesystems.btrfs.subvolume import SubvolumeNodes
+from formats.filesystems.btrfs.superblock import (
+    MAGIC,
+    MAGIC_OFFSET,
+    PLACES,
+    CompatRo,
+    Incompat,
+    State,
+    Superblock,
+    read_superblock,
+)
+from formats.filesystems.content_tree import ContentTree
+
+
+class BtrfsReader:
+    """Btrfs on one or several devices."""
+
+    name = "btrfs"
+    category = Category.FILESYSTEM
+    signatures = tuple(Signature(place + MAGIC_OFFSET, MAGIC) for place in PLACES[:1])
+    supersedes: frozenset[str] = frozenset()
+    doc = ReaderDoc(
+        title="Btrfs filesystem",
+        extensions=(".btrfs", ".img"),
+        specification="https://btrfs.readthedocs.io/en/latest/dev/On-disk-format.html",
+        reads="subvolumes and snapshots, each a volume of its own; zlib, LZO and Zstandard"
+        " compression; single, DUP, RAID0, RAID1, RAID1C3, RAID1C4, RAID10, RAID5 and RAID6 over"
+        " all devices, and without some of them where there are copies; checksums of metadata and"
+        " data are verified (crc32c, xxhash64, sha256, blake2b), and where one copy is damaged"
+        " another is used",
+        refuses="zoned devices, extent-tree-v2, raid-stripe-tree, encryption, seed devices, unknown"
+        " incompatible features",
+    )
+
+    def probe(self, source: ByteSource) -> bool:
+        """Tell whether there is room for a superblock where its magic is."""
+        return source.size >= PLACES[0] + 4096
+
+    def open(self, source: ByteSource, context: OpenContext) -> ContentTree | Volumes | Member:
+        """Read superblock, chunks and the list of subvolumes.
+
+        :raises UnsupportedError: for a feature that is not read, by name.
+        :raises CorruptError: if they are damaged.
+        """
+        superblock = read_superblock(source)
+        if superblock.place != PLACES[0]:
+            evidence = f"the first is damaged; the copy at byte {superblock.place:,} is used"
+            context.note(_finding("btrfs-superblock", source, evidence))
+        device = Device(source, superblock)
+        if superblock.device_count > 1:
+            facts = {
+                "device": f"{superblock.device_id} of {superblock.device_count}",
+                "device-uuid": str(superblock.device_uuid),
+            }
+            return Member(str(superblock.fsid), source, device, facts)
+        filesystem = _filesystem([device], context)
+        if filesystem.roots.subvolumes() == [FS_TREE]:
+            return _tree(filesystem, FS_TREE, b"", source)
+        return _volumes(filesystem, source)
+
+    def assemble(self, members: Sequence[Member], context: OpenContext) -> Volumes:
+        """Return the subvolumes of a filesystem on several devices.
+
+        :raises UnsupportedError: if devices are missing that it cannot be read without.
+        :raises AmbiguousError: if two disks are the same device.
+        :raises CorruptError: if it is damaged.
+        """
+        devices = [item.detail for item in members if isinstance(item.detail, Device)]
+        filesystem = _filesystem(devices, context)
+        return _volumes(filesystem, devices[0].source)
+
+
+def _filesystem(devices: Sequence[Device], context: OpenContext) -> BtrfsFilesystem:
+    by_number: dict[int, Device] = {}
+    for device in devices:
+        number = device.superblock.device_id
+        if number in by_number:
+            raise AmbiguousError(
+                f"{by_number[number].source.origin} and {device.source.origin} both are the"
+                f" device {number} of the filesystem {device.superblock.fsid}",
+                origin=device.source.origin,
+                hint="give only one of the copies",
+            )
+        by_number[number] = device
+    source = devices[0].source
+    filesystem = BtrfsFilesystem(by_number, source.origin, context.limits, context.note)
+    context.on_close(filesystem.content.close)
+    for rule, evidence in _notes(filesystem.superblock, devices):
+        context.note(_finding(rule, source, evidence))
+    return filesystem
+
+
+def _notes(superblock: Superblock, devices: Sequence[Device]) -> Iterator[tuple[str, str]]:
+    """Yield rule and evidence of reasons to doubt what is there."""
+    if State.ERROR in superblock.state:
+        yield "filesystem-errors", "the kernel met errors in it: run 'btrfs check' on a copy"
+    count = superblock.device_count
+    missing = count - len(devices)
+    if missing:
+        yield "btrfs-degraded", f"{missing} of its {count} devices are missing: others have copies"
+    for device in devices:
+        number, behind = device.superblock.device_id, device.superblock.generation
+        if behind != superblock.generation:
+            evidence = f"device {number} stopped at commit {behind:,} of {superblock.generation:,}"
+            yield "btrfs-stale-device", f"{evidence}: it is read where there is no other copy"
+
+
+def _volumes(filesystem: BtrfsFilesystem, source: ByteSource) -> Volumes:
+    """Return the subvolumes, by path."""
+    roots = filesystem.roots
+    numbers = roots.subvolumes()
+    volumes = [_volume(filesystem, number, source) for number in numbers]
+    volumes.sort(key=lambda volume: volume.subvolume.path.split(b"/") if volume.subvolume else [])
+    default = next(
+        (one.label for one in volumes if one.subvolume is not None and one.subvolume.is_default),
+        f"{roots.default}, which is not there",
+    )
+    facts = {
+        "subvolumes": str(len(numbers)),
+        "default": default,
+        "profiles": filesystem.space.chunk_map.profiles(),
+    }
+    return Volumes(tuple(volumes), facts)
+
+
+def _volume(filesystem: BtrfsFilesystem, number: int, source: ByteSource) -> Volume:
+    root = filesystem.root(number)
+    problem: ConvertError | None = None
+    path = b""
+    label = f"subvolid:{number}"
+    try:
+        path = filesystem.path(number)
+        label = f"subvol:{printable(path) or '/'}"
+    except ConvertError as error:
+        problem = error
+    empty = MemorySource(b"", source.origin.child(label))
+    return Volume(
+        empty,
+        label,
+        problem=problem,
+        content=_tree(filesystem, number, path, empty) if problem is None else None,
+        subvolume=Subvolume(
+            number,
+            path,
+            is_default=number == filesystem.roots.default,
+            is_snapshot=root.is_snapshot,
+            is_read_only=root.is_read_only,
+        ),
+    )
+
+
+def _tree(filesystem: BtrfsFilesystem, number: int, path: bytes, source: ByteSource) -> ContentTree:
+    nodes = SubvolumeNodes(filesystem, number, source.origin)
+    return ContentTree(nodes, tree_info(filesystem, number, path))
+
+
+def tree_info(filesystem: BtrfsFilesystem, number: int, path: bytes) -> TreeInfo:
+    """Return what is known of a subvolume and its filesystem."""
+    superblock = filesystem.superblock
+    features = [
+        str(feature.name).lower()
+        for flags in (superblock.incompat, superblock.compat_ro)
+        for feature in (Incompat if flags is superblock.incompat else CompatRo)
+        if feature in flags
+    ]
+    return TreeInfo(
+        format="btrfs",
+        uuid=str(superblock.fsid),
+        label=superblock.label or None,
+        size_bytes=superblock.total_bytes,
+        used_bytes=superblock.bytes_used,
+        facts={
+            "subvolume": f"{printable(path) or '/'} ({number})",
+            "generation": str(filesystem.root(number).generation),
+            "checksums": superblock.checksum.name,
+            "node size": str(superblock.node_bytes),
+            "sector size": str(superblock.sector_bytes),
+            "devices": str(superblock.device_count),
+            "profiles": filesystem.space.chunk_map.profiles(),
+            "features": " ".join(features),
+        },
+    )
+
+
+def _finding(rule: str, source: ByteSource, evidence: str) -> Finding:
+    place = str(source.origin).encode("utf-8", "surrogateescape")
+    return Finding(rule, place, Action.REPORTED, evidence)
+
+
+READER = BtrfsReader()

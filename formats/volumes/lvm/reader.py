@@ -43,8 +43,8 @@ from formats.volumes.lvm.refusals import (
     refusal,
     snapshot_refusals,
 )
-from formats.volumes.lvm.striped import StripedSource
 from formats.volumes.partition import check_count
+from formats.volumes.raid.striped import StripedSource
 
 _METADATA_BYTES_MAX = MIB
 """Some 2000 logical volumes. The area that vgcreate makes is as large, and holds two copies."""

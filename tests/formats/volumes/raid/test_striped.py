@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from formats.core.errors import CorruptError
 from formats.core.origin import Origin
 from formats.core.source import MappedSource, MemorySource, Segment
-from formats.volumes.lvm.striped import StripedSource
+from formats.volumes.raid.striped import StripedSource
 from tests.support.disks import check_extents, whole
 from tests.support.memory_tree import varied
 

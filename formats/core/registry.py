@@ -24,6 +24,11 @@ SUPERSEDES_ALL = "*"
 
 BUILTIN_READERS: tuple[str, ...] = (
     "formats.bundles.compressed:READERS",
+    "formats.bundles.ovf.ova:READER",
+    "formats.bundles.ovf.reader:READER",
+    "formats.bundles.tar:READER",
+    "formats.bundles.vagrant.reader:READER",
+    "formats.bundles.vmx.reader:READER",
     "formats.disks.parallels:READER",
     "formats.disks.qcow2.reader:READER",
     "formats.disks.split:READER",

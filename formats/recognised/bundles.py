@@ -7,13 +7,6 @@ from formats.recognised.row import RecognisedFormat
 
 BUNDLES: tuple[RecognisedFormat, ...] = (
     RecognisedFormat(
-        "tar",
-        Category.BUNDLE,
-        (Signature(257, b"ustar"),),
-        "a tar archive (an .ova, a .box or a root tree)",
-        "unpack it with 'tar xf' and give the disk image that is in it",
-    ),
-    RecognisedFormat(
         "zip",
         Category.BUNDLE,
         (Signature(0, b"PK\x03\x04"),),

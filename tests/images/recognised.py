@@ -58,8 +58,6 @@ TOOLS = (
     recipe("swap", 1, "mkswap -f {image}"),
     recipe("swap", 4, "mkswap -f -p 16384 {image}"),
     recipe("swap", 4, "mkswap -f -p 65536 {image}"),
-    recipe("tar", 0, "tar --create --format=gnu --file {image} --directory {tree} .", ""),
-    recipe("tar", 0, "tar --create --format=posix --file {image} --directory {tree} .", ""),
     recipe("zip", 0, "python3 -m zipfile --create {image} {file}", ""),
 )
 

@@ -21,6 +21,7 @@ from formats.core.errors import (
 )
 from formats.core.limits import Limits
 from formats.core.origin import Origin, printable
+from formats.disks.vmdk.charsets import charset_of
 
 SECTOR_BYTES = 512
 NO_PARENT_CID = 0xFFFFFFFF
@@ -43,29 +44,6 @@ _KEY = re.compile(r"[\w.:/-]+")
 _ENCODING = re.compile(
     rb"""^[ \t]*encoding[ \t]*=[ \t]*"?([\w-]{1,32})""", re.IGNORECASE | re.MULTILINE
 )
-
-# Only character sets: Python's codec registry also holds codecs that expand or execute nothing
-# like text (zlib, punycode), and the name comes from the input.
-_ENCODINGS: Mapping[str, str] = {
-    "utf8": "utf-8",
-    "usascii": "ascii",
-    "ascii": "ascii",
-    "shiftjis": "cp932",
-    "sjis": "cp932",
-    "windows31j": "cp932",
-    "windows932": "cp932",
-    "eucjp": "euc_jp",
-    "gb2312": "gbk",
-    "gbk": "gbk",
-    "windows936": "gbk",
-    "gb18030": "gb18030",
-    "big5": "big5",
-    "windows950": "cp950",
-    "euckr": "cp949",
-    "windows949": "cp949",
-    **{f"windows125{page}": f"cp125{page}" for page in range(9)},
-    **{f"iso8859{part}": f"iso8859_{part}" for part in (*range(1, 12), 13, 14, 15, 16)},
-}
 
 
 class ExtentKind(Enum):
@@ -203,7 +181,7 @@ def _codec(text: bytes, origin: Origin) -> str:
     if match is None:
         return "utf-8"
     stated = match[1].decode("ascii", "replace")
-    codec = _ENCODINGS.get(stated.lower().replace("-", "").replace("_", ""))
+    codec = charset_of(stated)
     if codec is None:
         raise UnsupportedError(
             f"has a descriptor in the encoding {quoted(stated)}",

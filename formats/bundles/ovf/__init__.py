@@ -1,0 +1,1 @@
+"""OVF packages: machines described by a descriptor beside their disks, or packed with them."""

@@ -1,0 +1,1 @@
+"""Vagrant boxes: a machine's disks, packed for one of many hypervisors."""

@@ -1,0 +1,1 @@
+"""VMware machines as their own folder has them: a .vmx beside its disks."""

@@ -200,8 +200,8 @@ class Record:
         for start in range(_BYTES_PER_HEADER, self.header.body_bytes, _BYTES_PER_HEADER):
             at = start // _BYTES_PER_HEADER * DADDR_BYTES
             checksum = google_crc32c.extend(checksum, raw[at : min(at + _EXTENSION_BYTES, body)])
-        checksum = google_crc32c.extend(checksum, raw[body : body + self.header.body_bytes])
-        return checksum
+        whole: int = google_crc32c.extend(checksum, raw[body : body + self.header.body_bytes])
+        return whole
 
     def body(self) -> memoryview:
         """Return the body with the words put back that the cycle was stamped over."""

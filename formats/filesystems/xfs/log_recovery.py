@@ -5,9 +5,10 @@ it changes what files there are and what is in them. The log is read twice: firs
 that were freed, whose earlier changes must not be written over what took their place; then
 everything else is carried out, transaction by transaction.
 
-Not done, as nothing of it can be seen in a tree of files: quotas, freeing what deleted files held,
-and deferred work on free space, reverse mappings and reference counts that was still to be done.
-Deferred work that does change files is refused.
+Work that was deferred and not done yet is completed if it is about which blocks a file has, and
+refused if it is about extended attributes or exchanging files. Not done, as nothing of it can be
+seen in a tree of files: quotas, freeing what deleted files held, and deferred work on free space,
+reverse mappings and reference counts.
 """
 
 from __future__ import annotations
@@ -44,9 +45,6 @@ class Recovered:
 
 def recover(source: ByteSource, superblock: Superblock, limits: Limits) -> Recovered:
     """Return the filesystem as it is after its log was replayed, in memory.
-
-    A log on another device cannot be looked at: such a filesystem is returned as it is, unless its
-    superblock says nothing of how it was left.
 
     :raises CorruptError: where the kernel would refuse to mount it: the log is damaged.
     :raises UnsupportedError: if the log is on another device, has an unknown feature, or ends with

@@ -9,7 +9,9 @@ from formats.filesystems.xfs.log_transactions import Item, ItemType, Transaction
 from formats.filesystems.xfs.replay_buffers import BufferFlag, BufferReplay, parse_buffer
 from formats.filesystems.xfs.replay_inodes import InodeReplay, parse_inode
 from formats.filesystems.xfs.replay_intents import Intents
+from formats.filesystems.xfs.replay_mappings import Mappings
 from formats.filesystems.xfs.replay_overlay import Overlay
+from formats.filesystems.xfs.replay_trees import ExtentTrees
 from formats.filesystems.xfs.superblock import Superblock
 
 
@@ -23,8 +25,9 @@ class Replay:
         self._log = log
         self._overlay = overlay
         self._buffers = BufferReplay(log, superblock, overlay)
-        self._inodes = InodeReplay(log, superblock, overlay)
-        self._intents = Intents(log, superblock, overlay)
+        trees = ExtentTrees(superblock, overlay, self._buffers)
+        self._inodes = InodeReplay(log, superblock, overlay, trees)
+        self._intents = Intents(log, Mappings(log, superblock, overlay, trees))
         self._freed: Counter[tuple[int, int]] = Counter()
         """address and length of buffers, and how often each is still going to be freed"""
         self._transactions = 0
@@ -78,11 +81,11 @@ class Replay:
 
     def finish(self) -> str:
         """Carry out deferred work and return, for people, how much was done."""
-        left = self._intents.finish()
+        left = self._intents.carry_out()
         self._buffers.finish()
         done = (
             f"{self._transactions:,} transactions,"
             f" {self._buffers.replayed:,} changes of buffers,"
             f" {self._inodes.replayed:,} of inodes"
         )
-        return f"{done}, {left:,} deferred updates of free space left out" if left else done
+        return f"{done}; {left}" if left else done

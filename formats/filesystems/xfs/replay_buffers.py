@@ -165,6 +165,11 @@ class BufferReplay:
         self._overlay.write(buffer.offset, data)
         self.replayed += 1
 
+    def write(self, offset: int, block: bytearray) -> None:
+        """Write a block that gets its checksum at the end, like those from the log."""
+        self._overlay.write(offset, block)
+        self._written[offset] = len(block)
+
     def _is_older(self, data: Data, lsn: int) -> bool:
         if not self._superblock.has_checksums:
             return True

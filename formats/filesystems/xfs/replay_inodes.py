@@ -15,6 +15,7 @@ from enum import IntFlag
 
 from formats.core.errors import CorruptError
 from formats.core.source import BytesLike
+from formats.filesystems.xfs.inode import FORMAT_BTREE
 from formats.filesystems.xfs.log_record import Log
 from formats.filesystems.xfs.log_transactions import Item
 from formats.filesystems.xfs.replay_buffers import (
@@ -22,22 +23,20 @@ from formats.filesystems.xfs.replay_buffers import (
     NEXT_UNLINKED_OFFSET,
     set_checksum,
 )
+from formats.filesystems.xfs.replay_forks import CORE_V3_BYTES, Fork, forks
 from formats.filesystems.xfs.replay_overlay import Overlay
+from formats.filesystems.xfs.replay_trees import ExtentTrees
 from formats.filesystems.xfs.superblock import DADDR_BYTES, Superblock
 
 _MAGIC = b"IN"
 _VERSION_OFFSET = 4
 _VERSION_WITH_CHECKSUM = 3
-_CORE_BYTES = 100
-_CORE_V3_BYTES = 176
 _LOGGED_BYTES = 96
 """what the log has of an inode of version 2; what links deleted inodes comes behind it"""
 _LOGGED_V3_OFFSET = 104
 """where it goes on in version 3, behind that and the checksum"""
 _FLUSHES = slice(30, 32)
 _MOST_FLUSHES = 0xFFFF
-_FORK_OFFSET = 82
-_FORK_UNIT = 8
 _GENERATION = slice(92, 96)
 _NUMBER_AND_UUID = slice(152, 176)
 _LSN = slice(112, 120)
@@ -71,6 +70,8 @@ class Field(IntFlag):
 
 _DATA = Field.DATA_LOCAL | Field.DATA_EXTENTS | Field.DATA_TREE
 _ATTRIBUTES = Field.ATTRIBUTES_LOCAL | Field.ATTRIBUTES_EXTENTS | Field.ATTRIBUTES_TREE
+
+_OWNERS = (Field.DATA_OWNER, Field.ATTRIBUTES_OWNER)
 
 _FORMAT = struct.Struct("<4xI4x4xQI12xqii")
 _FORMAT_32 = struct.Struct("<4xI4xQI12xqii")
@@ -142,13 +143,15 @@ class InodeReplay:
     :ivar replayed: how many changes were.
     """
 
-    def __init__(self, log: Log, superblock: Superblock, overlay: Overlay) -> None:
+    def __init__(
+        self, log: Log, superblock: Superblock, overlay: Overlay, trees: ExtentTrees
+    ) -> None:
         self._log = log
         self._superblock = superblock
         self._overlay = overlay
+        self._trees = trees
         is_v5 = superblock.has_checksums
-        self._logged_bytes = _CORE_V3_BYTES if is_v5 else _LOGGED_BYTES
-        self._core_bytes = _CORE_V3_BYTES if is_v5 else _CORE_BYTES
+        self._logged_bytes = CORE_V3_BYTES if is_v5 else _LOGGED_BYTES
         self._tree_header_bytes = _TREE_HEADER_V5_BYTES if is_v5 else _TREE_HEADER_BYTES
         self.replayed = 0
 
@@ -156,16 +159,22 @@ class InodeReplay:
         """Carry out a change of an inode, unless it is on the disk already."""
         record = self._overlay.read(change.offset, self._superblock.inode_bytes)
         core = item.regions[1] if len(item.regions) > 1 else b""
-        is_v3 = len(core) == _CORE_V3_BYTES and core[_VERSION_OFFSET] == _VERSION_WITH_CHECKSUM
+        is_v3 = len(core) == CORE_V3_BYTES and core[_VERSION_OFFSET] == _VERSION_WITH_CHECKSUM
         is_right = is_v3 if self._superblock.has_checksums else len(core) == _LOGGED_BYTES
         if not is_right or not record.startswith(_MAGIC) or bytes(core[:2]) != _MAGIC[::-1]:
             raise self._damaged(change, item, "is no inode")
-        if not self._is_older(record, core, lsn):
-            return
+        if self._is_older(record, core, lsn):
+            self._change(change, item, record, lsn)
+        for field, fork in zip(_OWNERS, self._both(change, item, record), strict=True):
+            if change.fields & field and record[fork.form] == FORMAT_BTREE:
+                self._trees.set_owner(bytes(record[fork.place]), change.number)
+
+    def _change(self, change: InodeFormat, item: Item, record: bytearray, lsn: int) -> None:
+        core = item.regions[1]
         first, rest = _disk_order(core)
         record[: len(first)] = first
         if rest:
-            record[_LOGGED_V3_OFFSET:_CORE_V3_BYTES] = rest
+            record[_LOGGED_V3_OFFSET:CORE_V3_BYTES] = rest
             record[_LSN] = lsn.to_bytes(8, "big")
         else:
             record[_FLUSHES] = bytes(2)
@@ -189,24 +198,30 @@ class InodeReplay:
         self, change: InodeFormat, item: Item, record: bytearray
     ) -> Iterator[tuple[int, BytesLike]]:
         """Yield where in the inode parts of its forks go, and what they are there."""
-        begin, end = self._core_bytes, len(record)
-        middle = begin + record[_FORK_OFFSET] * _FORK_UNIT
         regions = iter(item.regions[2:])
-        for fields, tree, start, stop in (
-            (_DATA, Field.DATA_TREE, begin, middle if middle > begin else end),
-            (_ATTRIBUTES, Field.ATTRIBUTES_TREE, middle, end if middle > begin else middle),
+        data, attributes = self._both(change, item, record)
+        for fields, tree, fork in (
+            (_DATA, Field.DATA_TREE, data),
+            (_ATTRIBUTES, Field.ATTRIBUTES_TREE, attributes),
         ):
-            if change.fields & fields:
-                content = next(regions, None)
-                if content is None:
-                    continue  # an empty fork: a region of no bytes is not logged
-                if change.fields & tree:
-                    content = self._root(content, stop - start)
-                if len(content) > stop - start or stop > end:
-                    raise self._damaged(change, item, "has a fork that is too large")
-                yield start, content
+            if not change.fields & fields:
+                continue
+            content = next(regions, None)
+            if content is None:
+                continue  # an empty fork: a region of no bytes is not logged
+            if change.fields & tree:
+                content = self._root(content, fork.bytes)
+            if len(content) > fork.bytes:
+                raise self._damaged(change, item, "has a fork that is too large")
+            yield fork.place.start, content
         if change.fields & Field.DEVICE:
-            yield begin, change.device.to_bytes(4, "big")
+            yield data.place.start, change.device.to_bytes(4, "big")
+
+    def _both(self, change: InodeFormat, item: Item, record: bytearray) -> tuple[Fork, Fork]:
+        both = forks(self._superblock, record)
+        if both is None:
+            raise self._damaged(change, item, "has its attributes outside of itself")
+        return both
 
     def _root(self, block: BytesLike, fork_bytes: int) -> bytes:
         """Return a B+tree's root as it is in an inode: its pointers are where the fork ends.

@@ -3,7 +3,8 @@
 "XFS Algorithms & Data Structures", "Intent to Free an Extent" and what follows. A change too large
 for one transaction is logged as an intent first, and carried out in later ones; a crash in between
 leaves it for recovery. Freeing space and counting references to it change nothing that is in a tree
-of files, and are left. What changes files is refused, by name.
+of files, and are left. Which blocks a file has is completed; what else changes files is refused, by
+name.
 """
 
 from __future__ import annotations
@@ -13,8 +14,7 @@ import struct
 from formats.core.errors import UnsupportedError
 from formats.filesystems.xfs.log_record import Log
 from formats.filesystems.xfs.log_transactions import Item, ItemType
-from formats.filesystems.xfs.replay_overlay import Overlay
-from formats.filesystems.xfs.superblock import Superblock
+from formats.filesystems.xfs.replay_mappings import Mappings
 
 _FORMAT = struct.Struct("<8xQ")
 _DONE = {
@@ -29,7 +29,6 @@ _DONE = {
     ItemType.CUD_RT: ItemType.CUI_RT,
 }
 _REFUSED = {
-    ItemType.BUI: "the mapping of a file's blocks",
     ItemType.ATTRI: "extended attributes",
     ItemType.XMI: "an exchange of the contents of files",
 }
@@ -38,10 +37,9 @@ _REFUSED = {
 class Intents:
     """The intents that are open."""
 
-    def __init__(self, log: Log, superblock: Superblock, overlay: Overlay) -> None:
+    def __init__(self, log: Log, mappings: Mappings) -> None:
         self._log = log
-        self._superblock = superblock
-        self._overlay = overlay
+        self._mappings = mappings
         self._open: dict[tuple[ItemType, int], Item] = {}
 
     def take(self, item: Item) -> None:
@@ -58,11 +56,12 @@ class Intents:
         else:
             self._open.pop((intent, identity), None)
 
-    def finish(self) -> int:
-        """Return how many are left, none of which changes files.
+    def carry_out(self) -> str:
+        """Carry out what is open, and return for people how much that was.
 
-        :raises UnsupportedError: if one does.
+        :raises UnsupportedError: if something cannot be.
         """
+        mapped = 0
         for (kind, _), item in self._open.items():
             what = _REFUSED.get(kind)
             if what is not None:
@@ -72,4 +71,9 @@ class Intents:
                     offset=self._log.offset(item.block),
                     hint="mount a copy once, which completes it",
                 )
-        return len(self._open)
+            if kind is ItemType.BUI:
+                self._mappings.carry_out(item)
+                mapped += 1
+        left = len(self._open) - mapped
+        told = ((mapped, "mappings of blocks completed"), (left, "updates of free space left out"))
+        return ", ".join(f"{count:,} {what}" for count, what in told if count)

@@ -19,6 +19,7 @@ class Overlay:
     """
 
     def __init__(self, source: ByteSource, block_bytes: int, most_bytes: int) -> None:
+        self.origin = source.origin
         self._source = source
         self._block_bytes = block_bytes
         self._most_bytes = most_bytes
@@ -55,7 +56,7 @@ class Overlay:
         if offset < 0 or end > self._source.size:
             raise CorruptError(
                 "the log has changes of what lies outside of the volume",
-                origin=self._source.origin,
+                origin=self.origin,
                 offset=offset,
             )
         size = self._block_bytes
@@ -71,18 +72,25 @@ class Overlay:
         """Return where in the content a block is, which it is from now on."""
         place = self._places.get(block)
         if place is None:
-            if len(self._content) + self._block_bytes > self._most_bytes:
-                raise LimitError(
-                    f"replaying the log needs more than {self._most_bytes:,} bytes of memory",
-                    origin=self._source.origin,
-                    hint="mount a copy once, which replays the log",
-                )
+            self.require(self._block_bytes)
             place = self._places[block] = len(self._content)
             # The volume may end inside of its last block.
             old = self._source.read_at(block * self._block_bytes, self._block_bytes)
             self._content += old
             self._content += bytes(self._block_bytes - len(old))
         return place
+
+    def require(self, more_bytes: int) -> None:
+        """Make sure that some more memory may be used.
+
+        :raises LimitError: if not.
+        """
+        if len(self._content) + more_bytes > self._most_bytes:
+            raise LimitError(
+                f"replaying the log needs more than {self._most_bytes:,} bytes of memory",
+                origin=self.origin,
+                hint="mount a copy once, which replays the log",
+            )
 
     def over(self) -> ByteSource:
         """Return the volume as it is now; nothing may be written any more."""

@@ -26,3 +26,14 @@ def block_checksum(data: BytesLike, offset: int) -> str | None:
     if computed == stored:
         return None
     return f"has checksum {stored:08x}, not {computed:08x}"
+
+
+def set_checksum(data: bytearray, offset: int) -> None:
+    """Put the right checksum into a structure.
+
+    :param offset: where in it the checksum is.
+    """
+    end = offset + _BYTES
+    data[offset:end] = _NOTHING
+    checksum: int = google_crc32c.value(bytes(data))
+    data[offset:end] = checksum.to_bytes(_BYTES, "little")

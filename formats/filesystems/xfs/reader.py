@@ -20,6 +20,7 @@ from formats.core.tree import TreeInfo
 from formats.filesystems.run_tree import RunTree
 from formats.filesystems.xfs.log_recovery import Recovered, recover
 from formats.filesystems.xfs.nodes import XfsNodes
+from formats.filesystems.xfs.spare import find_spare
 from formats.filesystems.xfs.superblock import MAGIC, Superblock, read_superblock
 
 _LEAST_BYTES = 512
@@ -52,32 +53,55 @@ class XfsReader:
     def open(self, source: ByteSource, context: OpenContext) -> RunTree:
         """Read superblock, log and root folder.
 
-        A log that needs it is replayed in memory first, which is noted.
+        A log that needs it is replayed in memory first, and where the superblock is damaged a
+        spare one is used; both are noted.
 
         :raises UnsupportedError: for a feature that is not read, by name.
         :raises CorruptError: if they are damaged, or the volume is smaller than the filesystem.
         """
-        recovered = recover(source, read_superblock(source), context.limits)
+        place = str(source.origin).encode("utf-8", "surrogateescape")
+        volume, superblock, doubt = _superblock(source)
+        recovered = recover(volume, superblock, context.limits)
+        if doubt is not None:
+            context.note(Finding("superblock-damaged", place, Action.REPORTED, doubt))
         if recovered.replayed is not None:
-            place = str(source.origin).encode("utf-8", "surrogateescape")
             context.note(Finding("journal-replayed", place, Action.REPORTED, recovered.replayed))
         nodes = XfsNodes(recovered.source, recovered.superblock, context.limits)
         if nodes.node(nodes.root).kind is not Kind.FOLDER:
             raise CorruptError("its root is no folder", origin=source.origin)
-        return RunTree(nodes, tree_info(recovered))
+        return RunTree(nodes, tree_info(recovered, is_counted=doubt is None))
 
 
-def tree_info(recovered: Recovered) -> TreeInfo:
-    """Return what a superblock says of its filesystem's identity."""
+def _superblock(source: ByteSource) -> tuple[ByteSource, Superblock, str | None]:
+    """Return the volume, its superblock, and what is to be said of that.
+
+    :raises CorruptError: if the first superblock is damaged and no spare one is found.
+    """
+    try:
+        return source, read_superblock(source), None
+    except CorruptError as error:
+        spare = find_spare(source)
+        if spare is None:
+            raise
+        message = f"{error.message}: the spare one of allocation group {spare.group} is used"
+        return spare.source, read_superblock(spare.source), message
+
+
+def tree_info(recovered: Recovered, *, is_counted: bool) -> TreeInfo:
+    """Return what a superblock says of its filesystem's identity.
+
+    :param is_counted: whether it is the one that has the number of free blocks.
+    """
     superblock, is_replayed = recovered.superblock, recovered.replayed is not None
+    # While a filesystem is mounted the number is not kept up; the next mount counts once more.
+    is_counted = is_counted and not is_replayed
     used = superblock.block_count - superblock.free_block_count
     return TreeInfo(
         format="xfs",
         uuid=str(superblock.uuid) if superblock.uuid.int else None,
         label=superblock.label or None,
         size_bytes=superblock.size_bytes,
-        # While it is mounted the superblock is behind: mounting counts what is free once more.
-        used_bytes=None if is_replayed else max(used, 0) * superblock.block_bytes,
+        used_bytes=max(used, 0) * superblock.block_bytes if is_counted else None,
         facts={
             "version": str(superblock.version),
             "block size": str(superblock.block_bytes),

@@ -22,10 +22,11 @@ NO_INODE = (1 << 64) - 1
 """What a field that names no inode holds; 0 does as well."""
 DADDR_BYTES = 512
 """The unit of disk addresses in the headers of blocks and in the log, whatever the sectors are."""
+IN_PROGRESS_OFFSET = 126
+CHECKSUM_OFFSET = 224
 REPAIR_HINT = "run 'xfs_repair' on a copy"
 
 _SMALLEST_BYTES = 512
-_CHECKSUM_OFFSET = 224
 _OLDEST_VERSION = 4
 _CHECKSUM_VERSION = 5
 _VERSION_MASK = 0xF
@@ -229,11 +230,7 @@ def read_superblock(source: ByteSource) -> Superblock:
     :raises CorruptError: if a value is impossible, the checksum is wrong, or the filesystem is
         larger than ``source``.
     """
-    raw = bytes(read_exact(source, 0, _SMALLEST_BYTES, "the superblock"))
-    sector_bytes = int.from_bytes(raw[102:104], "big")
-    if sector_bytes in {1 << bits for bits in _SECTOR_BITS}:
-        raw = bytes(read_exact(source, 0, sector_bytes, "the superblock"))
-    superblock = parse_superblock(raw, source.origin)
+    superblock = parse_superblock(read_sector(source, 0), source.origin)
     if superblock.size_bytes > source.size:
         raise CorruptError(
             f"the filesystem has {superblock.size_bytes:,} bytes, its volume {source.size:,}",
@@ -242,6 +239,18 @@ def read_superblock(source: ByteSource) -> Superblock:
             hint="the image is truncated, or the partition was made smaller: get a whole copy",
         )
     return superblock
+
+
+def read_sector(source: ByteSource, offset: int) -> bytes:
+    """Return the sector with a superblock in it, as large as that says that sectors are.
+
+    :raises CorruptError: if the volume ends before.
+    """
+    raw = bytes(read_exact(source, offset, _SMALLEST_BYTES, "the superblock"))
+    sector_bytes = int.from_bytes(raw[102:104], "big")
+    if sector_bytes not in {1 << bits for bits in _SECTOR_BITS}:
+        return raw
+    return bytes(read_exact(source, offset, sector_bytes, "the superblock"))
 
 
 def parse_superblock(raw: bytes, origin: Origin, offset: int = 0) -> Superblock:
@@ -274,14 +283,16 @@ def parse_superblock(raw: bytes, origin: Origin, offset: int = 0) -> Superblock:
     if is_v5:
         # The checksum is of a sector, whose size is one of the things that it vouches for.
         check(102, sector_bytes == len(raw), f"sectors have {sector_bytes:,} bytes")
-        wrong = block_checksum(raw, _CHECKSUM_OFFSET)
-        check(_CHECKSUM_OFFSET, not wrong, f"it {wrong}")
+        wrong = block_checksum(raw, CHECKSUM_OFFSET)
+        check(CHECKSUM_OFFSET, not wrong, f"it {wrong}")
     else:
         # Some platforms once padded the structure, and wrote the field one word further.
         features2 = (features2 | misplaced_features2) if version & Version.MOREBITS else 0
         ro_compat = incompat = log_incompat = 0
     _refuse_unreadable(number, version, features2, incompat, origin)
-    check(126, not in_progress or offset > 0, "mkfs.xfs or xfs_copy did not finish it")
+    check(
+        IN_PROGRESS_OFFSET, not in_progress or offset > 0, "mkfs.xfs or xfs_copy did not finish it"
+    )
     for at, bits, size, allowed, what in (
         (102, sector_bits, sector_bytes, _SECTOR_BITS, "sectors"),
         (4, block_bits, block_bytes, _BLOCK_BITS, "blocks"),

@@ -43,12 +43,16 @@ def fill(
     small_inodes: bool = False,
     names: int = 1500,
     largest_device: tuple[int, int] = (4095, 1_048_575),
+    has_content: bool = True,
 ) -> None:
     """Make the tree below the root folder of a mounted filesystem.
 
     :param largest_device: major and minor number, the largest that it can hold.
+    :param has_content: whether there are files with megabytes in them.
     """
-    for part in (_files, _links, _sparse_files, _owners, _xattrs, _names):
+    for part in (_files, _sparse_files) if has_content else ():
+        part(root)
+    for part in (_links, _owners, _xattrs, _names):
         part(root)
     _special_files(root, largest_device)
     _large_folder(root, names)

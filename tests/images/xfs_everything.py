@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import google_crc32c
-
 from formats.core.opener import open_artifact
-from tests.images.ext_everything import KIB, fill, noise
+from formats.filesystems.xfs.checksums import set_checksum
+from formats.filesystems.xfs.superblock import CHECKSUM_OFFSET
+from tests.images.ext_everything import KIB, fill
 from tests.support.listing import Row, loop_mounted_writable, tree_listing
 from tests.support.programs import need, run
 
@@ -23,11 +23,16 @@ EXCHANGE_AND_PARENT = 0xC0
 """Two bits that this mkfs.xfs cannot set; of an empty filesystem they ask for nothing else."""
 
 _SUPERBLOCK_BYTES = 512
-_CHECKSUM_OFFSET = 224
 _FICLONERANGE = 0x4020940D
 _FALLOCATE_KEEP_SIZE = 1
 _FALLOCATE_PUNCH_HOLE = 2
 _FALLOCATE_COLLAPSE_RANGE = 8
+
+
+def text(length: int, seed: int) -> bytes:
+    """Return bytes that differ everywhere and yet can be compressed."""
+    lines = (b"%d/%d\n" % (seed, number) for number in range(length // 4 + 1))
+    return b"".join(lines)[:length]
 
 
 def mkfs(image: Path, options: str = "", size: str = "96M") -> Path:
@@ -51,9 +56,14 @@ def made(
         more(image)
     with loop_mounted_writable(image, "xfs") as root:
         fill(root, names=names, largest_device=LARGEST_DEVICE)
-        for part in (_folders, _attributes, _extents, _symlinks):
-            part(root)
+        fill_forms(root)
     return image
+
+
+def fill_forms(root: Path) -> None:
+    """Add folders, attributes, files and symlinks of all forms."""
+    for part in (_folders, _attributes, _extents, _symlinks):
+        part(root)
 
 
 def _folders(root: Path) -> None:
@@ -65,7 +75,7 @@ def _folders(root: Path) -> None:
         inner.mkdir()
         for number in range(count):
             (inner / f"{number}{'n' * (number % 40)}").touch()
-    twins = [folder / "a twin", folder / "its twin"]
+    twins = [folder / "first-twin", folder / "second-twin"]
     for twin in twins:
         twin.mkdir()
     for number in range(700):
@@ -83,24 +93,24 @@ def _attributes(root: Path) -> None:
     folder = root / "attributes"
     folder.mkdir()
     for count, size in ((1, 10), (3, 100), (12, 150), (60, 500), (5, 3000), (2, 64 * KIB)):
-        path = folder / f"{count} of {size}"
+        path = folder / f"{count}-of-{size}"
         path.touch()
         for number in range(count):
-            os.setxattr(path, f"user.{number}", noise(size, number))
-    twins = [folder / "a twin", folder / "its twin"]
+            os.setxattr(path, f"user.{number}", text(size, number))
+    twins = [folder / "first-twin", folder / "second-twin"]
     for twin in twins:
         twin.touch()
     for number in range(100):
         for twin in twins:
             space = ("user", "trusted", "security")[number % 3]
-            os.setxattr(twin, f"{space}.{number}", noise(4200, number))
+            os.setxattr(twin, f"{space}.{number}", text(4200, number))
     (folder / "gone").touch()
     for number in range(30):
-        os.setxattr(folder / "gone", f"user.{number}", noise(300, number))
+        os.setxattr(folder / "gone", f"user.{number}", text(300, number))
     for number in range(30):
         os.removexattr(folder / "gone", f"user.{number}")
-    os.symlink("3 of 100", folder / "link")
-    os.setxattr(folder / "link", "trusted.link", noise(2000, 7), follow_symlinks=False)
+    os.symlink("3-of-100", folder / "link")
+    os.setxattr(folder / "link", "trusted.link", text(2000, 7), follow_symlinks=False)
     os.mkfifo(folder / "fifo")
     os.setxattr(folder / "fifo", "security.fifo", b"f")
 
@@ -116,13 +126,13 @@ def _extents(root: Path) -> None:
         file.write(b"short")
         _fallocate(file.fileno(), _FALLOCATE_KEEP_SIZE, 0, 900 * KIB)
     with (folder / "punched").open("wb") as file:
-        file.write(noise(1024 * KIB, 5))
+        file.write(text(1024 * KIB, 5))
         _fallocate(file.fileno(), _FALLOCATE_KEEP_SIZE | _FALLOCATE_PUNCH_HOLE, 300_000, 500_000)
         _fallocate(file.fileno(), _FALLOCATE_COLLAPSE_RANGE, 64 * KIB, 64 * KIB)
     with (folder / "unwritten in parts").open("wb") as file:
         _fallocate(file.fileno(), 0, 0, 512 * KIB)
         for number in range(0, 8, 2):
-            os.pwrite(file.fileno(), noise(64 * KIB, number), number * 64 * KIB)
+            os.pwrite(file.fileno(), text(64 * KIB, number), number * 64 * KIB)
     run("xfs_io", "-c", "chproj 3000000000", folder / "punched")
 
 
@@ -130,7 +140,7 @@ def share(root: Path) -> None:
     """Add files that share their blocks with another, whole and in parts (``reflink``)."""
     folder = root / "shared"
     folder.mkdir()
-    (folder / "origin").write_bytes(noise(512 * KIB, 11))
+    (folder / "origin").write_bytes(text(512 * KIB, 11))
     run("cp", "--reflink=always", folder / "origin", folder / "copy")
     run("cp", "--reflink=always", folder / "origin", folder / "changed")
     with (folder / "changed").open("r+b") as file:
@@ -168,7 +178,7 @@ def set_incompat(image: Path, bits: int) -> None:
             block = bytearray(file.read(_SUPERBLOCK_BYTES))
             (value,) = struct.unpack_from(">I", block, INCOMPAT_OFFSET)
             struct.pack_into(">I", block, INCOMPAT_OFFSET, value | bits)
-            rewrite_checksum(block, _CHECKSUM_OFFSET)
+            set_checksum(block, CHECKSUM_OFFSET)
             file.seek(offset)
             file.write(block)
 
@@ -180,13 +190,6 @@ def _superblocks(image: Path) -> Iterator[int]:
     group_blocks, groups = struct.unpack_from(">II", head, 84)
     for group in range(groups):
         yield group * group_blocks * block_bytes
-
-
-def rewrite_checksum(block: bytearray, offset: int) -> None:
-    """Make the checksum of a structure right again."""
-    block[offset : offset + 4] = bytes(4)
-    checksum: int = google_crc32c.value(bytes(block))
-    block[offset : offset + 4] = checksum.to_bytes(4, "little")
 
 
 def without_duplicates(rows: dict[bytes, Row]) -> dict[bytes, Row]:

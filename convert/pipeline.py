@@ -26,6 +26,7 @@ from convert.destination import (
     parse_destination,
     parse_image,
 )
+from convert.handover import second_engine
 from convert.inspect.entrypoint import EntrypointDecision, decide_entrypoint
 from convert.inspect.facts import Facts
 from convert.inspect.tree import inspect_tree
@@ -184,12 +185,12 @@ def inspect_artifact(
         converted, or not be read in part, is told in the result.
     """
     with opened(sources, options, progress) as artifact:
-        parts, noted = structure(artifact), tuple(artifact.findings)
+        decisions, problem = None, None
         try:
             decisions = make_plan(artifact, options).decisions
-        except ConvertError as problem:
-            return Inspection(parts, None, problem, noted)
-    return Inspection(parts, decisions, None, noted)
+        except ConvertError as error:
+            problem = error
+        return Inspection(structure(artifact), decisions, problem, tuple(artifact.findings))
 
 
 def export_artifact(
@@ -337,7 +338,13 @@ def make_plan(artifact: Artifact, options: ConvertOptions, notes: Sequence[Findi
 def request_of(options: OpenOptions) -> Request:
     """Return which tree ``options`` ask for."""
     drop = options.drop if isinstance(options, ConvertOptions) else ()
-    return Request(root=options.root, machine=options.vm, drop=drop, limits=options.limits)
+    return Request(
+        root=options.root,
+        machine=options.vm,
+        drop=drop,
+        limits=options.limits,
+        engine=second_engine(options.engine),
+    )
 
 
 def _compression(

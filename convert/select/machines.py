@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
 
 from formats.core.errors import AmbiguousError, UnsupportedError, quoted
 from formats.core.machine import Machine
@@ -17,7 +16,7 @@ def machines_of(artifact: Artifact) -> list[tuple[Machine, Node]]:
 
 
 def machine_view(artifact: Artifact, wanted: str | None) -> Artifact:
-    """Return the disks of one machine as an artifact of its own; closing that closes nothing.
+    """Return the disks of one machine as an artifact of its own.
 
     Names in an fstab mean the machine's own disks: ``/dev/sda`` is the first of them.
 
@@ -38,7 +37,7 @@ def machine_view(artifact: Artifact, wanted: str | None) -> Artifact:
     for machine, node in machines:
         if machine.name == wanted:
             groups = [item for item in artifact.nodes if item.members and item.machine is machine]
-            return Artifact([node, *groups], artifact.findings, ExitStack())
+            return artifact.view([node, *groups])
     raise UnsupportedError(
         f"holds no machine {quoted(wanted)}",
         origin=_origin(artifact),

@@ -275,7 +275,7 @@ class _Mounting:
                 "that is the root itself", hint="give the disks in the order the machine has them"
             )
         try:
-            return self._survey.content(nodes[0])
+            return self._survey.needed(nodes[0])
         except ConvertError as problem:
             message = f"{self._names(nodes)}: {problem.message}"
             raise type(problem)(message, offset=problem.offset, hint=problem.hint) from problem

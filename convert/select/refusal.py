@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from convert.select.survey import Survey
+from convert.select.survey import Content, Survey
 from formats.core.errors import (
     AmbiguousError,
     ConvertError,
@@ -74,6 +74,22 @@ def no_volume(survey: Survey, wanted: str) -> UnsupportedError:
         f"has no volume {quoted(wanted)}",
         origin=_origin(survey),
         hint=f"there is {', '.join(names)}" if names else "no volume in it can be read",
+    )
+
+
+def refuse_other_system(survey: Survey, root: Content) -> None:
+    """Refuse what can be read, and cannot run in a Linux container.
+
+    :raises UnsupportedError: if the volume belongs to another system.
+    """
+    reader = root.node.reader
+    if root.is_root or not isinstance(reader, RecognisedFormat) or reader.family is None:
+        return
+    name = survey.names.name(root.node)
+    raise UnsupportedError(
+        f"belongs to {reader.family}, not to Linux: {name} is {reader.title}",
+        origin=root.node.origin,
+        hint=f"'convert export --raw {_option(name)}' gives the files of the volume",
     )
 
 

@@ -18,6 +18,13 @@ class SecondEngine(Protocol):
         """Whether it is to be asked for everything, and first."""
         ...
 
+    def may_read(self, node: Node, *, is_wanted: bool) -> bool:
+        """Tell whether it is worth while to ask about a node that could not be read.
+
+        :param is_wanted: whether the user named it, or a system needs it.
+        """
+        ...
+
     def take(self, artifact: Artifact, nodes: Sequence[Node]) -> None:
         """Try to read ``nodes``: where it can, their tree or children are set, and no problem.
 

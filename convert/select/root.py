@@ -17,6 +17,7 @@ from convert.select.refusal import (
     choose_volume,
     no_root,
     no_volume,
+    refuse_other_system,
     several_roots,
     several_volumes,
 )
@@ -63,6 +64,7 @@ def select_root(artifact: Artifact, request: Request = ANYTHING) -> Selected:
     """
     survey = _survey(artifact, request)
     root = _chosen_root(survey, request.root)
+    refuse_other_system(survey, root)
     mounted = mount_all(survey, root, PathPatterns(request.drop).covers, is_lenient=False)
     return _selected(root, mounted)
 
@@ -92,7 +94,7 @@ def select_browsable(artifact: Artifact, request: Request = ANYTHING) -> Tree:
 
 
 def _survey(artifact: Artifact, request: Request) -> Survey:
-    return Survey(machine_view(artifact, request.machine), request.limits)
+    return Survey(machine_view(artifact, request.machine), request.limits, request.engine)
 
 
 def _nothing(path: bytes) -> bool:
@@ -161,7 +163,7 @@ def _wanted(survey: Survey, wanted: str) -> Content:
     if not nodes:
         raise no_volume(survey, wanted)
     if len(nodes) == 1 and not nodes[0].children:
-        return survey.content(nodes[0])
+        return survey.needed(nodes[0])
     if len(nodes) > 1 and not _are_of_one_filesystem(survey, nodes):
         raise several_volumes(survey, wanted, nodes)
     inside = [inner for node in nodes for inner in node.walk()]

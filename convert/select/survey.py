@@ -7,6 +7,7 @@ lead to: with ``/usr`` on another volume, ``/etc/os-release`` and ``/sbin`` are 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from convert.inspect.os_release import operating_system
 from convert.select.fstab import FstabLine, MountKind, fstab_of
 from convert.select.names import VolumeNames
 from convert.select.remembered import RememberedTree
+from convert.select.request import SecondEngine
 from convert.select.subvolumes import meant_by
 from formats.core.entry import Kind
 from formats.core.errors import ConvertError, UnsupportedError
@@ -106,11 +108,19 @@ class Survey:
     :ivar names: what they are called.
     """
 
-    def __init__(self, artifact: Artifact, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(
+        self,
+        artifact: Artifact,
+        limits: Limits = DEFAULT_LIMITS,
+        engine: SecondEngine | None = None,
+    ) -> None:
         self.artifact = artifact
         self.limits = limits
         self.names = VolumeNames(artifact)
+        self._engine = engine
         self._seen: dict[int, Content | ConvertError] = {}
+        if engine is not None and engine.replaces_native:
+            self._hand_over(self.leaves())
 
     def content(self, node: Node) -> Content:
         """Return what a volume holds.
@@ -123,6 +133,15 @@ class Survey:
         if isinstance(seen, ConvertError):
             raise seen
         return seen
+
+    def needed(self, node: Node) -> Content:
+        """Return what a volume holds, read by whatever can read it.
+
+        :raises formats.core.errors.ConvertError: why nothing can.
+        """
+        if self.problem(node) is not None:
+            self._ask_engine([node])
+        return self.content(node)
 
     def problem(self, node: Node) -> ConvertError | None:
         """Return why a volume cannot be read; None if it can."""
@@ -172,6 +191,17 @@ class Survey:
         Of the subvolumes of one filesystem, copies of each other as a rule, one is chosen where
         the filesystem or the system says which.
         """
+        found = self._found_roots()
+        if not found and self._ask_engine():
+            found = self._found_roots()
+        found = [root for copies in self._by_filesystem(found) for root in _current(copies)]
+        if len(found) < 2:
+            return found
+        parts = {id(node) for content in found for node in self._mounted_by(content)}
+        independent = [content for content in found if id(content.node) not in parts]
+        return independent or found
+
+    def _found_roots(self) -> list[Content]:
         found = [content for content in self.contents() if content.is_root]
         if not found:
             snapshots = [node for node in self.leaves() if _is_history(node)]
@@ -180,12 +210,40 @@ class Survey:
                 for node in snapshots
                 if self.problem(node) is None and self.content(node).is_root
             ]
-        found = [root for copies in self._by_filesystem(found) for root in _current(copies)]
-        if len(found) < 2:
-            return found
-        parts = {id(node) for content in found for node in self._mounted_by(content)}
-        independent = [content for content in found if id(content.node) not in parts]
-        return independent or found
+        return found
+
+    def _ask_engine(self, wanted: Sequence[Node] = ()) -> bool:
+        """Let the second engine try what could not be read; return whether it was asked.
+
+        It is asked once, for everything that may be needed: it starts slowly.
+
+        :param wanted: what is needed in any case.
+        """
+        if self._engine is None:
+            return False
+        unread = [
+            node
+            for node in self.leaves()
+            if node.volume.role in CONTENT_ROLES and self.problem(node) is not None
+        ]
+        asked = [
+            node
+            for node in {id(node): node for node in (*wanted, *unread)}.values()
+            if self._engine.may_read(node, is_wanted=any(node is item for item in wanted))
+        ]
+        if wanted and not any(node is item for node in asked for item in wanted):
+            return False
+        return self._hand_over(asked)
+
+    def _hand_over(self, nodes: Sequence[Node]) -> bool:
+        engine, self._engine = self._engine, None
+        if engine is None or not nodes:
+            return False
+        engine.take(self.artifact, nodes)
+        for node in nodes:
+            self._seen.pop(id(node), None)
+        self.names = VolumeNames(self.artifact)
+        return True
 
     def _by_filesystem(self, found: list[Content]) -> list[list[Content]]:
         """Return the same in groups: the subvolumes of one filesystem together."""

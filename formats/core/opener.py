@@ -89,23 +89,47 @@ class Node:
 class Artifact:
     """An opened artifact; close it, or use it as a context manager.
 
-    :ivar nodes: a node for each file the user named, then one for each assembled group.
+    :ivar nodes: a node for each thing the user named, then one for each assembled group.
     :ivar findings: what readers noted while opening.
     """
 
-    def __init__(self, nodes: list[Node], findings: list[Finding], resources: ExitStack) -> None:
+    def __init__(self, nodes: list[Node], opener: _Opener) -> None:
         self.nodes = nodes
-        self.findings = findings
-        self._resources = resources
+        self.findings = opener.findings
+        self._opener = opener
+
+    @property
+    def keys(self) -> Sequence[bytes]:
+        """Passphrases and keys that it was opened with."""
+        return self._opener.keys
 
     def walk(self) -> Iterator[Node]:
         """Yield all nodes, parents first."""
         for node in self.nodes:
             yield from node.walk()
 
+    def view(self, nodes: list[Node]) -> Artifact:
+        """Return some of the nodes as an artifact, which ends when this one is closed."""
+        return Artifact(nodes, self._opener)
+
+    def open_inside(self, node: Node, volumes: Sequence[Volume]) -> None:
+        """Open further volumes that were found in a node by other means than its reader."""
+        node.children += [
+            self._opener.open_volume(volume, node.disk, _Depth(1), node) for volume in volumes
+        ]
+        self.nodes += self._opener.assemble_groups()
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """Report the progress of long work to whoever opened the artifact."""
+        self._opener.progress(stage, done, total)
+
+    def on_close(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` when the artifact is closed, last come first called."""
+        self._opener.on_close(callback)
+
     def close(self) -> None:
         """Close all files and remove all temporary copies."""
-        self._resources.close()
+        self._opener.resources.close()
 
     def __enter__(self) -> Self:
         return self
@@ -153,7 +177,7 @@ def open_artifact(
     except BaseException:
         resources.close()
         raise
-    return Artifact(nodes, opener.findings, resources)
+    return Artifact(nodes, opener)
 
 
 def _silent(stage: str, done: int, total: int) -> None:

@@ -200,12 +200,12 @@ REFUSALS: dict[str, tuple[tuple[Part | Ext4 | Made, ...], str, str, str]] = {
         (EFI, Ext4({"vmlinuz": ""}), Made(LUKS, 20)),
         "encrypted",
         "no Linux root can be read in it: gpt:3: is a volume encrypted with LUKS2",
-        "unlock it on a machine that has the key",
+        "give one with --passphrase-file FILE or --key-file FILE",
     ),
     "a filesystem that is not read": (
-        (EFI, Made("mkfs.btrfs -q -M {image}", 16)),
+        (EFI, Made("mkfs.minix {image}")),
         "unsupported",
-        "no Linux root can be read in it: gpt:2: is a Btrfs filesystem, which is not read",
+        "no Linux root can be read in it: gpt:2: is a Minix filesystem, which is not read",
         "copy the files",
     ),
     "only swap": (

@@ -1,0 +1,251 @@
+"""Handing volumes over to libguestfs: what own readers cannot read, or everything on request.
+
+::
+
+    nodes ─► their bytes, or those of the group around them ─► one appliance
+    its devices ─► matched to the nodes ─► tree, or children for what was found in them
+
+One appliance is started for an artifact, with everything in it that may need one: starting takes
+from seconds to minutes, and disks cannot be added later.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from convert.options import Engine
+from formats.core.errors import (
+    AmbiguousError,
+    ConvertError,
+    EncryptedError,
+    InputReadError,
+    LimitError,
+    MissingDependencyError,
+    UnsupportedError,
+)
+from formats.core.finding import Action, Finding
+from formats.core.opener import Artifact, Node
+from formats.core.reader import Category, Role, Volume
+from formats.core.source import MemorySource
+from formats.guestfs.engine import Appliance, Device
+from formats.guestfs.settings import EngineSettings
+from formats.recognised.row import RecognisedFormat
+
+ENGINE_FACT = "engine"
+READ_BY = "read-by-libguestfs"
+
+_NO_CONTENT = frozenset({"", "LVM2_member", "crypto_LUKS", "linux_raid_member", "swap"})
+"""What blkid calls devices without files of their own."""
+_FINAL = (AmbiguousError, EncryptedError, InputReadError, LimitError)
+"""Problems that no other engine has an answer to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Libguestfs:
+    """The engine; see :class:`convert.select.request.SecondEngine`.
+
+    :ivar replaces_native: whether it reads everything, and not only what own readers cannot.
+    """
+
+    settings: EngineSettings
+    replaces_native: bool = False
+
+    def may_read(self, node: Node, *, is_wanted: bool) -> bool:
+        """See :meth:`convert.select.request.SecondEngine.may_read`.
+
+        What belongs to another system than Linux is let be until someone asks for it: nothing in
+        it becomes a container.
+        """
+        if node.problem is None:
+            return _may_be_damaged(node) or (is_wanted and node.tree is None)
+        if isinstance(node.problem, _FINAL):
+            return False
+        if isinstance(node.reader, RecognisedFormat) and node.reader.family is not None:
+            return is_wanted
+        if node.reader is None:  # a logical volume without bytes
+            return bool(node.volume.device_names)
+        return node.reader.category in {Category.FILESYSTEM, Category.VOLUMES}
+
+    def take(self, artifact: Artifact, nodes: Sequence[Node]) -> None:
+        """See :meth:`convert.select.request.SecondEngine.take`."""
+        places = _Places(artifact)
+        drives = places.drives(nodes)
+        if not drives:
+            return
+        try:
+            appliance = Appliance(
+                [node.volume.source for node in drives],
+                self.settings,
+                artifact.progress,
+                artifact.keys,
+            )
+        except MissingDependencyError as missing:
+            for node in nodes:
+                node.problem = _with_remedy(node, missing)
+            return
+        artifact.on_close(appliance.close)
+        _Session(artifact, appliance, places, drives).distribute(nodes)
+        artifact.findings += appliance.findings
+
+
+def second_engine(engine: Engine) -> Libguestfs | None:
+    """Return what is asked where own readers fail; None if nothing is.
+
+    libguestfs takes its settings from the environment, as everywhere on the machine.
+    """
+    if engine is Engine.NATIVE:
+        return None
+    settings = EngineSettings(environment=dict(os.environ))
+    return Libguestfs(settings, replaces_native=engine is Engine.LIBGUESTFS)
+
+
+class _Places:
+    """Where the bytes of nodes are."""
+
+    def __init__(self, artifact: Artifact) -> None:
+        self._around = {id(child): node for node in artifact.walk() for child in node.children}
+
+    def holder(self, node: Node) -> Node:
+        """Return the device that a node is on: itself, or the filesystem or group around it."""
+        while not node.members and not node.volume.source.size and id(node) in self._around:
+            node = self._around[id(node)]
+        return node
+
+    def drives(self, nodes: Iterable[Node]) -> list[Node]:
+        """Return what an appliance needs to see all of them, each once."""
+        found: dict[int, Node] = {}
+        for node in nodes:
+            holder = self.holder(node)
+            for drive in holder.members or (holder,):
+                if drive.volume.source.size:
+                    found[id(drive)] = drive
+        return list(found.values())
+
+
+class _Session:
+    """One appliance, and what it makes of the nodes."""
+
+    def __init__(
+        self, artifact: Artifact, appliance: Appliance, places: _Places, drives: Sequence[Node]
+    ) -> None:
+        self._artifact = artifact
+        self._appliance = appliance
+        self._places = places
+        self._drives = {id(node): index for index, node in enumerate(drives)}
+        self._devices = appliance.devices()
+        self._taken: set[str] = set()
+
+    def distribute(self, nodes: Sequence[Node]) -> None:
+        """Give each node its tree; what belongs to none goes to the first that it may be from."""
+        without: list[Node] = []
+        for node in nodes:
+            device = self._device_of(node)
+            if device is None:
+                without.append(node)
+                continue
+            self._taken.add(device.name)
+            self._read(node, device)
+        left = [device for device in self._devices if self._is_left(device)]
+        for number, node in enumerate(without):
+            inside = list(self._inside(node, left, is_first=number == 0))
+            if inside:
+                self._hang_below(node, inside)
+            else:
+                node.problem = _both(node, UnsupportedError("finds no filesystem in it"))
+
+    def _device_of(self, node: Node) -> Device | None:
+        """Return the device with a filesystem that a node is."""
+        names = {f"/dev/{name}" for name in node.volume.device_names}
+        index = self._drives.get(id(self._places.holder(node)))
+        for device in self._devices:
+            if device.kind in _NO_CONTENT:
+                continue
+            is_whole_drive = device.source_index == index and device.name[-1:].isalpha()
+            if device.name in names or (index is not None and is_whole_drive):
+                return device
+        return None
+
+    def _is_left(self, device: Device) -> bool:
+        return device.kind not in _NO_CONTENT and device.name not in self._taken
+
+    def _inside(self, node: Node, left: Sequence[Device], *, is_first: bool) -> Iterator[Device]:
+        """Yield the devices that are partitions of a node, or may have been made from it."""
+        index = self._drives.get(id(self._places.holder(node)))
+        for device in left:
+            if device.source_index is None:
+                if is_first:
+                    yield device
+            elif device.source_index == index:
+                yield device
+
+    def _read(self, node: Node, device: Device) -> None:
+        """Set a node's tree; its problem if that cannot be had."""
+        subvolume = node.volume.subvolume
+        try:
+            tree = self._appliance.tree(device, subvolume.number if subvolume else None)
+        except ConvertError as error:
+            node.problem = _both(node, error)
+            return
+        reason = node.problem.message if node.problem is not None else "asked for"
+        node.tree, node.problem = tree, None
+        node.facts[ENGINE_FACT] = "libguestfs"
+        self._note(node, f"{device.kind} read through libguestfs: {reason}")
+
+    def _hang_below(self, node: Node, devices: Sequence[Device]) -> None:
+        """Open devices that were found in a node with own readers, or else read them here."""
+        reason = node.problem.message if node.problem is not None else "asked for"
+        node.problem = None
+        node.facts[ENGINE_FACT] = "libguestfs"
+        for device in devices:
+            self._note(node, f"{device.name} was opened through libguestfs: {reason}")
+            name = device.name.removeprefix("/dev/")
+            origin = node.origin.child(name)
+            block = self._appliance.block(device)
+            volume = Volume(block, name, uuid=device.uuid, device_names=(name,))
+            self._artifact.open_inside(node, [volume])
+            child = node.children[-1]
+            if child.problem is not None or child.reader is None:
+                volume = Volume(MemorySource(b"", origin), name, device_names=(name,))
+                node.children[-1] = read = Node(volume, node.disk, child.reader)
+                self._read(read, device)
+
+    def _note(self, node: Node, evidence: str) -> None:
+        place = str(node.origin).encode("utf-8", "surrogateescape")
+        self._artifact.findings.append(Finding(READ_BY, place, Action.REPORTED, evidence))
+
+
+def _may_be_damaged(node: Node) -> bool:
+    """Tell whether a volume of a disk should hold something, and nothing known is in it."""
+    volume = node.volume
+    is_volume = volume.number is not None or bool(volume.device_names)
+    return is_volume and node.reader is None and volume.role in {Role.DATA, Role.ROOT}
+
+
+def _both(node: Node, error: ConvertError) -> ConvertError:
+    """Return why neither reader can read a node."""
+    if node.problem is None:
+        return error.at(node.origin)
+    native = node.problem
+    kind = type(native) if not isinstance(error, LimitError) else LimitError
+    return kind(
+        f"{native.message}; libguestfs: {error.message}",
+        origin=native.origin or node.origin,
+        offset=native.offset,
+        hint=native.hint,
+    )
+
+
+def _with_remedy(node: Node, missing: MissingDependencyError) -> ConvertError:
+    """Return a node's own problem, and how libguestfs could be had to read it all the same."""
+    native = node.problem
+    if native is None or isinstance(native, EncryptedError):
+        return native or missing
+    hint = f"{native.hint}; or " if native.hint else ""
+    return type(native)(
+        native.message,
+        origin=native.origin,
+        offset=native.offset,
+        hint=f"{hint}let libguestfs read it: {missing.hint or missing.message}",
+    )

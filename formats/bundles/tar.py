@@ -8,32 +8,34 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import Enum
 from itertools import islice
 
 from formats.bundles.members import Members, MemberSiblings, is_junk, text_of
 from formats.bundles.tar_index import TarMember, inner_path, is_tar, tar_members
+from formats.bundles.vmx.machine import open_machine
 from formats.core.entry import Kind
 from formats.core.errors import AmbiguousError, ConvertError, UnsupportedError, quoted
 from formats.core.reader import Category, OpenContext, ReaderDoc, Signature, Volume, Volumes
-from formats.core.source import ByteSource
+from formats.core.source import ByteSource, MemorySource
 
-_PEEKED_MEMBERS = 4096
+_PEEKED_MEMBERS = 512
 """Bundles have few members; a root tree may have a million."""
 _METADATA_BYTES = 1 << 16
 _DEEPEST = 1
 """Folders that a bundle's files may be packed in together."""
 
-DISK_ENDINGS = (
-    ".img",
-    ".qcow",
-    ".qcow2",
-    ".qed",
-    ".raw",
-    ".vdi",
-    ".vhd",
-    ".vhdx",
-    ".vmdk",
+_DISK_ENDINGS = (
+    b".img",
+    b".qcow",
+    b".qcow2",
+    b".qed",
+    b".raw",
+    b".vdi",
+    b".vhd",
+    b".vhdx",
+    b".vmdk",
 )
 _PART = re.compile(
     rb"(?P<disk>.+)-(?:flat|delta|sesparse|rdmp?|s\d{3}|f\d{3})\.vmdk", re.IGNORECASE
@@ -58,17 +60,24 @@ def classify(source: ByteSource) -> Content | None:
     if not is_tar(source):
         return None
     is_appliance = False
+    for path, member in _peek(source).items():
+        if path == b"box.ovf" or (path == b"metadata.json" and _names_provider(source, member)):
+            return Content.BOX
+        is_appliance = is_appliance or _is_descriptor(path)
+    return Content.APPLIANCE if is_appliance else Content.OTHER
+
+
+def _peek(source: ByteSource) -> dict[bytes, TarMember]:
+    """Return the first files of an archive, by their path; damage ends them."""
+    found: dict[bytes, TarMember] = {}
     try:
         for member in islice(tar_members(source), _PEEKED_MEMBERS):
             path = inner_path(member.path)
-            if not path or member.kind is not Kind.FILE:
-                continue
-            if path == b"box.ovf" or (path == b"metadata.json" and _names_provider(source, member)):
-                return Content.BOX
-            is_appliance = is_appliance or _is_descriptor(path)
+            if path and member.kind is Kind.FILE and not is_junk(path):
+                found[path] = member
     except ConvertError:
-        pass
-    return Content.APPLIANCE if is_appliance else Content.OTHER
+        return found
+    return found
 
 
 def _names_provider(source: ByteSource, member: TarMember) -> bool:
@@ -77,8 +86,16 @@ def _names_provider(source: ByteSource, member: TarMember) -> bool:
 
 
 def _is_descriptor(path: bytes) -> bool:
-    is_near = path.count(b"/") <= _DEEPEST and not is_junk(path)
-    return is_near and path.lower().endswith(b".ovf")
+    return path.count(b"/") <= _DEEPEST and path.lower().endswith(b".ovf")
+
+
+def is_machine(path: bytes) -> bool:
+    """Tell whether a member is the description of a VMware machine, by its name."""
+    return path.count(b"/") <= _DEEPEST and path.lower().endswith(b".vmx")
+
+
+def _is_disk(path: bytes) -> bool:
+    return path.lower().endswith(_DISK_ENDINGS)
 
 
 def descriptor_path(members: Members) -> bytes:
@@ -114,8 +131,7 @@ def disk_paths(members: Members) -> list[bytes]:
 
     Parts of split disks are left out where the disk that they belong to is there.
     """
-    endings = tuple(ending.encode() for ending in DISK_ENDINGS)
-    found = [path for path in members.paths() if path.lower().endswith(endings)]
+    found = [path for path in members.paths() if _is_disk(path)]
     names = {path.lower() for path in found}
     return [path for path in found if not _is_part(path, names)]
 
@@ -125,29 +141,56 @@ def _is_part(path: bytes, names: set[bytes]) -> bool:
     return match is not None and match["disk"].lower() + b".vmdk" in names
 
 
-def disk_volumes(
-    members: Members, paths: Sequence[bytes], source: ByteSource
-) -> tuple[Volume, ...]:
+def disk_volumes(members: Members, paths: Sequence[bytes]) -> tuple[Volume, ...]:
     """Return disk images as volumes; each sees the files in its own folder."""
-    return tuple(_disk_volume(members, path, source) for path in paths)
+    return tuple(_disk_volume(members, path) for path in paths)
 
 
-def _disk_volume(members: Members, path: bytes, source: ByteSource) -> Volume:
+def _disk_volume(members: Members, path: bytes) -> Volume:
     siblings = MemberSiblings(members, folder_of(path))
-    name = text_of(path)
-    disk = siblings.open(name.rpartition("/")[2], source.origin)
-    return Volume(disk, name, siblings=siblings)
+    label = text_of(path)
+    try:
+        source = siblings.open(label.rpartition("/")[2], members.archive.origin)
+    except ConvertError as error:
+        nothing = MemorySource(b"", members.archive.origin.child(label))
+        return Volume(nothing, label, problem=error.at(nothing.origin))
+    return Volume(source, label, siblings=siblings)
+
+
+def vmware_machines(members: Members, paths: Sequence[bytes], context: OpenContext) -> Volumes:
+    """Open the machines of an archive: the one, or each as a volume of its own."""
+    if len(paths) == 1:
+        return _vmware_machine(members, paths[0], context)
+    return Volumes(tuple(_machine_volume(members, path, context) for path in paths))
+
+
+def _vmware_machine(members: Members, path: bytes, context: OpenContext) -> Volumes:
+    siblings = MemberSiblings(members, folder_of(path))
+    source = siblings.open(text_of(path).rpartition("/")[2], members.archive.origin)
+    return open_machine(source, siblings, context, members.archive.origin)
+
+
+def _machine_volume(members: Members, path: bytes, context: OpenContext) -> Volume:
+    """Return one of several machines; its name is its path, as their titles may be the same."""
+    name = text_of(path)[: -len(".vmx")]
+    nothing = MemorySource(b"", members.archive.origin.child(f"vm:{name}"))
+    try:
+        opened = _vmware_machine(members, path, context)
+    except ConvertError as error:
+        return Volume(nothing, f"vm:{name}", problem=error.at(nothing.origin))
+    machine = replace(opened.machine, name=name) if opened.machine else None
+    return Volume(nothing, f"vm:{name}", content=replace(opened, machine=machine))
 
 
 class TarReader:
-    """Archives that are no appliance and no box: the disk images in them are read in place."""
+    """Archives that are no appliance and no box: what they hold of disks and VMware machines."""
 
     name = "tar"
     category = Category.BUNDLE
     signatures: tuple[Signature, ...] = ()  # v7 archives have none
     supersedes: frozenset[str] = frozenset()
     doc = ReaderDoc(
-        "tar archive with disk images",
+        "tar archive with disk images, or with VMware machines (.vmx)",
         extensions=(".tar",),
         specification="POSIX.1-2017 pax; GNU tar manual; tar(5)",
         reads="disk images at the top or in folders, sparse members too, in place; v7, ustar, pax"
@@ -160,20 +203,33 @@ class TarReader:
         return classify(source) is Content.OTHER
 
     def open(self, source: ByteSource, context: OpenContext) -> Volumes:
-        """Open the disk images in the archive.
+        """Open the disk images in the archive, or the VMware machines.
 
         :raises UnsupportedError: if there are none.
         :raises CorruptError: for damaged archives.
         """
+        if not any(_is_disk(path) or is_machine(path) for path in _peek(source)):
+            raise _without_disk(source)
         members = Members(source, context.limits)
-        paths = disk_paths(members)
-        if not paths:
-            raise UnsupportedError(
-                "is a tar archive without a disk image in it, which is not read",
-                origin=source.origin,
-                hint="unpack it with 'tar xf' and give the disk image that is in it",
-            )
-        return Volumes(disk_volumes(members, paths, source))
+        machines = [path for path in members.paths() if is_machine(path)]
+        if machines:
+            return vmware_machines(members, machines, context)
+        return Volumes(disk_volumes(members, disk_paths(members)))
+
+
+def _without_disk(source: ByteSource) -> UnsupportedError:
+    names = set(_peek(source))
+    if names & {b"oci-layout", b"manifest.json", b"repositories"}:
+        return UnsupportedError(
+            "is an archive of container images",
+            origin=source.origin,
+            hint="use it as it is: 'podman load -i FILE'",
+        )
+    return UnsupportedError(
+        "is a tar archive without a disk image in it, which is not read",
+        origin=source.origin,
+        hint="unpack it with 'tar xf' and give the disk image that is in it",
+    )
 
 
 READER = TarReader()

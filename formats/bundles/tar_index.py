@@ -116,10 +116,10 @@ def tar_members(source: ByteSource, limits: Limits = DEFAULT_LIMITS) -> Iterator
 
 
 def _is_header(header: bytes) -> bool:
-    field_ = _OCTAL.fullmatch(header[_CHECKSUM])
-    if field_ is None or not field_[1]:
+    match = _OCTAL.fullmatch(header[_CHECKSUM])
+    if match is None or not match[1]:
         return False
-    stored = int(field_[1], 8)
+    stored = int(match[1], 8)
     rest = header[: _CHECKSUM.start] + b" " * 8 + header[_CHECKSUM.stop :]
     if sum(rest) == stored:
         return True
@@ -212,7 +212,7 @@ class _Walk:
         regions: Regions | None = None
         if kind == b"S":
             start, size, regions = old_gnu_regions(self._source, header, offset)
-        elif any(keyword.startswith(b"GNU.sparse.") for keyword in records):
+        elif records and any(keyword.startswith(b"GNU.sparse.") for keyword in records):
             used, size, regions = pax_regions(
                 self._source, start, stored, records, self._sparse_pairs
             )
@@ -273,12 +273,12 @@ class _Walk:
     def _link_target(
         self, kind: Kind, header: bytes, records: Mapping[bytes, bytes]
     ) -> bytes | None:
-        if kind not in {Kind.SYMLINK, Kind.HARDLINK}:
+        if kind is not Kind.SYMLINK and kind is not Kind.HARDLINK:
             return None
         return records.get(b"linkpath") or self._target or header[157:257].partition(b"\0")[0]
 
     def _device(self, kind: Kind, header: bytes, offset: int) -> tuple[int, int] | None:
-        if kind not in {Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE}:
+        if kind is not Kind.CHARACTER_DEVICE and kind is not Kind.BLOCK_DEVICE:
             return None
         return self._number(header, 329, 8, offset), self._number(header, 337, 8, offset)
 
@@ -314,10 +314,16 @@ class _Walk:
             if value.bit_length() > 63 or (value < 0 and not is_signed):
                 raise self._corrupt(f"a tar header has the number {value:,}", offset + at)
             return value
-        match = _OCTAL.fullmatch(raw)
-        if match is None:
-            raise self._corrupt(f"a tar header has the number {quoted(raw)}", offset + at)
-        return int(match[1] or b"0", 8)
+        text = raw.strip(b" \0")
+        if not text.isdigit():  # garbage behind the end of the number is no part of it
+            match = _OCTAL.fullmatch(raw)
+            if match is None:
+                raise self._corrupt(f"a tar header has the number {quoted(raw)}", offset + at)
+            text = match[1] or b"0"
+        try:
+            return int(text, 8)
+        except ValueError:
+            raise self._corrupt(f"a tar header has the number {quoted(raw)}", offset + at) from None
 
     def _check_inside(self, start: int, length: int, offset: int) -> None:
         if start + length > self._source.size:

@@ -18,13 +18,13 @@ from formats.bundles.xml import attribute, children, local_name, namespace
 from formats.core.errors import CorruptError, EncryptedError, UnsupportedError, quoted
 from formats.core.origin import Origin
 
-VERSIONS: Mapping[str, str] = {
-    "http://www.vmware.com/schema/ovf/1/envelope": "0.9",
-    "http://schemas.dmtf.org/ovf/1/envelope": "1.x",  # drafts of 1.0
-    "http://schemas.dmtf.org/ovf/envelope/1": "1.x",
-    "http://schemas.dmtf.org/ovf/envelope/2": "2.x",
+# Namespace of the envelope → version, and what its attribute may say.
+_VERSIONS: Mapping[str, tuple[str, str]] = {
+    "http://www.vmware.com/schema/ovf/1/envelope": ("0.9", r"0\.9"),
+    "http://schemas.dmtf.org/ovf/1/envelope": ("1.x", r"[01](\.\d+)*"),  # drafts of 1.0
+    "http://schemas.dmtf.org/ovf/envelope/1": ("1.x", r"1(\.\d+)*"),
+    "http://schemas.dmtf.org/ovf/envelope/2": ("2.x", r"2(\.\d+)*"),
 }
-"""Namespace of the envelope → version."""
 
 _TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
 _MAX_MACHINES = 1000
@@ -78,14 +78,12 @@ class Descriptor:
 
     :ivar configuration: id of the deployment option that applies; None if there are none.
     :ivar configurations: ids of all.
-    :ivar is_collection: whether machines are in a ``VirtualSystemCollection``.
     """
 
     version: str
     files: Mapping[str, File]
     disks: Mapping[str, Disk]
     systems: tuple[System, ...]
-    is_collection: bool
     configuration: str | None
     configurations: tuple[str, ...]
 
@@ -117,14 +115,12 @@ def parse_envelope(root: Element, origin: Origin) -> Descriptor:
             "is an encrypted OVF package", origin=origin, hint="decrypt it with what made it"
         )
     files = _files(root, origin)
-    systems, is_collection = _systems(root, origin)
     configuration, configurations = _configurations(root, origin)
     return Descriptor(
         version=version,
         files=files,
         disks=_disks(root, files, origin),
-        systems=systems,
-        is_collection=is_collection,
+        systems=_systems(root, origin),
         configuration=configuration,
         configurations=configurations,
     )
@@ -136,16 +132,15 @@ def _version(root: Element, origin: Origin) -> str:
             f"has the root element {quoted(local_name(root.tag))}, where OVF has 'Envelope'",
             origin=origin,
         )
-    name = namespace(root.tag)
-    version = VERSIONS.get(name)
-    stated = attribute(root, "version")
-    if version is None or not re.fullmatch(r"[012](\.[0-9]+)*", stated or "1"):
+    known, stated = _VERSIONS.get(namespace(root.tag)), attribute(root, "version")
+    if known is None or not re.fullmatch(known[1], stated or known[0].replace("x", "0")):
         raise UnsupportedError(
-            f"is OVF of a version that is not known: {quoted((version and stated) or name)}",
+            "is OVF of a version that is not known:"
+            f" {quoted((known and stated) or namespace(root.tag))}",
             origin=origin,
             hint="export it as OVF 1.1",
         )
-    return stated or version
+    return stated or known[0]
 
 
 def _required(element: Element, name: str, origin: Origin) -> str:
@@ -230,17 +225,15 @@ def _disk(element: Element, files: Mapping[str, File], origin: Origin) -> Disk:
     )
 
 
-def _systems(root: Element, origin: Origin) -> tuple[tuple[System, ...], bool]:
-    """Return all machines in their order, and whether a collection holds them."""
+def _systems(root: Element, origin: Origin) -> tuple[System, ...]:
+    """Return all machines in their order, those in collections too."""
     found: dict[str, System] = {}
-    is_collection = False
     pending: list[tuple[Element, ...]] = []
     pending += [(child,) for child in root][::-1]
     while pending:
         element, *around = pending.pop()
         kind = section_kind(element)
         if kind == "VirtualSystemCollection":
-            is_collection = True
             pending += [(child, element, *around) for child in element][::-1]
         elif kind == "VirtualSystem":
             system = System(_required(element, "id", origin), (element, *around))
@@ -251,7 +244,7 @@ def _systems(root: Element, origin: Origin) -> tuple[tuple[System, ...], bool]:
                 raise UnsupportedError(f"has more than {_MAX_MACHINES} machines", origin=origin)
     if not found:
         raise CorruptError("describes no machine: it has no VirtualSystem", origin=origin)
-    return tuple(found.values()), is_collection
+    return tuple(found.values())
 
 
 def _configurations(root: Element, origin: Origin) -> tuple[str | None, tuple[str, ...]]:

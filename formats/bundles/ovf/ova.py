@@ -5,7 +5,7 @@ Specification: DMTF DSP0243 clause 6.4. The descriptor ought to come first; any 
 
 from __future__ import annotations
 
-from formats.bundles.members import Members, MemberSiblings
+from formats.bundles.members import Members, MemberSiblings, text_of
 from formats.bundles.ovf.package import open_package
 from formats.bundles.tar import Content, classify, descriptor_path, folder_of
 from formats.core.errors import CorruptError
@@ -49,7 +49,8 @@ def open_member(members: Members, path: bytes, context: OpenContext) -> Volumes:
     descriptor = members.source(path)
     if descriptor is None:
         raise CorruptError("has no OVF descriptor", origin=members.archive.origin)
-    return open_package(descriptor, siblings, context, members.archive.origin)
+    name = text_of(path).rpartition("/")[2]
+    return open_package(descriptor, name, siblings, context, members.archive.origin)
 
 
 READER = OvaReader()

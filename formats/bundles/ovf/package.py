@@ -19,32 +19,34 @@ from formats.bundles.ovf.hardware import Resource, read_hardware
 from formats.bundles.ovf.machine import property_values, read_machine
 from formats.bundles.ovf.manifest import verify
 from formats.bundles.ovf.units import bytes_of, shown_bytes
+from formats.bundles.parts import machine_label, machine_volume, unreadable
 from formats.bundles.xml import parse_xml
 from formats.core.errors import ConvertError, CorruptError, LimitError, UnsupportedError, quoted
 from formats.core.machine import Machine
 from formats.core.origin import Origin
 from formats.core.reader import OpenContext, Siblings, Volume, Volumes
-from formats.core.source import ByteSource, MappedSource, MemorySource, Segment
+from formats.core.source import ByteSource, MappedSource, Segment
 
 _SHOWN_FACTS = ("os", "cpus", "memory", "networks", "configuration")
 _PROPERTY = re.compile(r"\$\{(.+)\}")
 
 
 def open_package(
-    source: ByteSource, siblings: Siblings, context: OpenContext, origin: Origin
+    source: ByteSource, name: str, siblings: Siblings, context: OpenContext, origin: Origin
 ) -> Volumes:
     """Open a descriptor with the files beside it.
 
     A disk that cannot be opened keeps the others from nothing: it is in the result, and says why.
 
-    :param source: the descriptor, named ``NAME.ovf``.
+    :param source: the descriptor.
+    :param name: its name among the siblings, ``NAME.ovf``; that of the manifest follows from it.
     :param origin: of the package, for what is in it: the descriptor itself, or the archive.
     :raises CorruptError: if the descriptor contradicts itself, or a file its manifest.
     :raises UnsupportedError: for what is refused by name, and where there is no disk.
     """
     root = parse_xml(source, context.limits)
     descriptor = parse_envelope(root, source.origin)
-    stem = re.sub(r"\.ovf$", "", source.origin.parts[-1], flags=re.IGNORECASE)
+    stem = re.sub(r"\.ovf$", "", name, flags=re.IGNORECASE)
     manifest = verify(stem, siblings, context, origin)
     package = _Package(descriptor, strings_of(root), siblings, context, origin)
     return package.open({"ovf-version": descriptor.version, **manifest})
@@ -62,21 +64,19 @@ class _Package:
         descriptor = self.descriptor
         if len(descriptor.configurations) > 1:
             facts["configurations"] = ", ".join(descriptor.configurations)
-        if not descriptor.is_collection and len(descriptor.systems) == 1:
+        if len(descriptor.systems) == 1:
             opened = self._machine(descriptor.systems[0])
             return Volumes(opened.volumes, {**facts, **opened.facts}, opened.machine)
         volumes = tuple(self._member(system) for system in descriptor.systems)
         facts["machines"] = ", ".join(system.id for system in descriptor.systems)
-        return Volumes(volumes, {**facts, **self._other_files(set())})
+        return Volumes(volumes, facts)
 
     def _member(self, system: System) -> Volume:
         """Return a machine of a collection; what is wrong with it is no matter for the others."""
-        label = f"vm:{system.id}"
-        nothing = MemorySource(b"", self.origin.child(label))
         try:
-            return Volume(nothing, label, content=self._machine(system))
+            return machine_volume(system.id, self._machine(system), self.origin)
         except ConvertError as error:
-            return Volume(nothing, label, problem=error.at(nothing.origin))
+            return unreadable(machine_label(system.id), error, self.origin)
 
     def _machine(self, system: System) -> Volumes:
         hardware = read_hardware(system.elements[0], self.descriptor.configuration)
@@ -99,7 +99,7 @@ class _Package:
         media = [self._medium(drive, resource) for drive, resource in hardware.removable]
         if media:
             facts["removable-media"] = ", ".join(media)
-        if not self.descriptor.is_collection:
+        if len(self.descriptor.systems) == 1:
             facts |= self._other_files({resource.name for _, resource in hardware.removable})
         blank = [
             f"{disk.id} ({self._shown_capacity(disk, values)})" for disk in disks if not disk.file
@@ -137,8 +137,7 @@ class _Package:
         try:
             source = self._source(disk, disk.file, values)
         except ConvertError as error:
-            nothing = MemorySource(b"", self.origin.child(label))
-            return Volume(nothing, label, problem=error.at(nothing.origin))
+            return unreadable(label, error, self.origin)
         return Volume(source, label, siblings=self.siblings)
 
     def _source(self, disk: Disk, file: File | None, values: Mapping[str, str]) -> ByteSource:

@@ -66,7 +66,9 @@ class OvfReader:
         :raises UnsupportedError: for what is refused by name, and where there is no disk.
         :raises LimitError: for documents and disks that are too large.
         """
-        return open_package(source, context.siblings, context, source.origin)
+        return open_package(
+            source, source.origin.parts[-1], context.siblings, context, source.origin
+        )
 
 
 READER = OvfReader()

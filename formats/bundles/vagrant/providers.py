@@ -6,22 +6,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from formats.bundles.members import Members, MemberSiblings
+from formats.bundles.members import Members
 from formats.bundles.ovf.ova import open_member
+from formats.bundles.parts import unreadable
 from formats.bundles.tar import (
     descriptor_path,
     disk_paths,
     disk_volumes,
     folder_of,
+    is_machine,
     only,
+    vmware_machines,
 )
 from formats.bundles.vagrant.box import Box
 from formats.bundles.vagrant.parallels import image_of, parallels_disks
-from formats.bundles.vmx.machine import open_machine
-from formats.core.errors import ConvertError, CorruptError, UnsupportedError, quoted
+from formats.core.errors import ConvertError, UnsupportedError, quoted
 from formats.core.finding import Action, Finding
 from formats.core.reader import OpenContext, Volume, Volumes
-from formats.core.source import MemorySource
 
 Opener: TypeAlias = Callable[[Members, Box, OpenContext], Volumes]
 
@@ -67,15 +68,11 @@ def _open_virtualbox(members: Members, box: Box, context: OpenContext) -> Volume
 
 
 def _open_vmware(members: Members, box: Box, context: OpenContext) -> Volumes:
-    found = [path for path in members.paths() if path.lower().endswith(b".vmx")]
+    found = [path for path in members.paths() if is_machine(path)]
     if not found:
         return _open_any(members, box, context)
     path = only(found, "VMware machines", members.archive)
-    source = members.source(path)
-    if source is None:
-        raise CorruptError("has no .vmx", origin=members.archive.origin)
-    siblings = MemberSiblings(members, folder_of(path))
-    return open_machine(source, siblings, context, members.archive.origin)
+    return vmware_machines(members, [path], context)
 
 
 def _open_libvirt(members: Members, box: Box, context: OpenContext) -> Volumes:
@@ -84,7 +81,7 @@ def _open_libvirt(members: Members, box: Box, context: OpenContext) -> Volumes:
     paths = names or ([b"box.img"] if b"box.img" in members else [])
     if not paths:
         return _open_any(members, box, context)
-    return Volumes(disk_volumes(members, paths, members.archive))
+    return Volumes(disk_volumes(members, paths))
 
 
 def _open_hyperv(members: Members, box: Box, context: OpenContext) -> Volumes:
@@ -96,7 +93,7 @@ def _open_hyperv(members: Members, box: Box, context: OpenContext) -> Volumes:
         context.note(Finding("disk-order-unknown", where, Action.REPORTED, evidence))
     if not disks:
         return _open_any(members, box, context)
-    return Volumes(disk_volumes(members, sorted(disks), members.archive))
+    return Volumes(disk_volumes(members, sorted(disks)))
 
 
 def _open_parallels(members: Members, box: Box, context: OpenContext) -> Volumes:
@@ -111,8 +108,7 @@ def _parallels_disk(members: Members, description: bytes, context: OpenContext) 
     try:
         source = image_of(members, description, context.limits)
     except ConvertError as error:
-        nothing = MemorySource(b"", members.archive.origin.child(label))
-        return Volume(nothing, label, problem=error.at(nothing.origin))
+        return unreadable(label, error, members.archive.origin)
     return Volume(source, label)
 
 
@@ -126,7 +122,7 @@ def _open_any(members: Members, box: Box, context: OpenContext) -> Volumes:
             origin=members.archive.origin,
             hint=_way_out(box) or "give the disk or image that the box stands for",
         )
-    return Volumes(disk_volumes(members, paths, members.archive))
+    return Volumes(disk_volumes(members, paths))
 
 
 _OPENERS: Mapping[str, Opener] = {

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from formats.bundles.controllers import Bus
+from formats.bundles.parts import unreadable
 from formats.bundles.vmx.text import Settings, parse_vmx
 from formats.core.errors import ConvertError, EncryptedError, UnsupportedError, quoted
 from formats.core.finding import Action, Finding
 from formats.core.machine import Machine
 from formats.core.origin import Origin
 from formats.core.reader import OpenContext, Siblings, Volume, Volumes
-from formats.core.source import ByteSource, MemorySource
+from formats.core.source import ByteSource
 
 _BUSES: Mapping[str, Bus] = {
     "scsi": Bus.SCSI,
@@ -164,8 +165,7 @@ class _Disks:
         try:
             source = self.siblings.open(self._name(disk), self.origin)
         except ConvertError as error:
-            nothing = MemorySource(b"", self.origin.child(label))
-            return Volume(nothing, label, problem=error.at(nothing.origin))
+            return unreadable(label, error, self.origin)
         return Volume(source, label, siblings=self.siblings)
 
     def _name(self, disk: Attached) -> str:

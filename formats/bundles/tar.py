@@ -13,12 +13,13 @@ from enum import Enum
 from itertools import islice
 
 from formats.bundles.members import Members, MemberSiblings, is_junk, text_of
+from formats.bundles.parts import machine_label, machine_volume, unreadable
 from formats.bundles.tar_index import TarMember, inner_path, is_tar, tar_members
 from formats.bundles.vmx.machine import open_machine
 from formats.core.entry import Kind
 from formats.core.errors import AmbiguousError, ConvertError, UnsupportedError, quoted
 from formats.core.reader import Category, OpenContext, ReaderDoc, Signature, Volume, Volumes
-from formats.core.source import ByteSource, MemorySource
+from formats.core.source import ByteSource
 
 _PEEKED_MEMBERS = 512
 """Bundles have few members; a root tree may have a million."""
@@ -26,17 +27,12 @@ _METADATA_BYTES = 1 << 16
 _DEEPEST = 1
 """Folders that a bundle's files may be packed in together."""
 
-_DISK_ENDINGS = (
-    b".img",
-    b".qcow",
-    b".qcow2",
-    b".qed",
-    b".raw",
-    b".vdi",
-    b".vhd",
-    b".vhdx",
-    b".vmdk",
+_DISK_ENDINGS = tuple(
+    b"." + ending
+    for ending in (b"img", b"qcow", b"qcow2", b"qed", b"raw", b"vdi", b"vhd", b"vhdx", b"vmdk")
 )
+_ROOT_FOLDERS = frozenset({b"bin", b"etc", b"lib", b"sbin", b"usr", b"var"})
+"""An archive with two of them at its top is a root tree; images in it are not to be opened."""
 _PART = re.compile(
     rb"(?P<disk>.+)-(?:flat|delta|sesparse|rdmp?|s\d{3}|f\d{3})\.vmdk", re.IGNORECASE
 )
@@ -152,8 +148,7 @@ def _disk_volume(members: Members, path: bytes) -> Volume:
     try:
         source = siblings.open(label.rpartition("/")[2], members.archive.origin)
     except ConvertError as error:
-        nothing = MemorySource(b"", members.archive.origin.child(label))
-        return Volume(nothing, label, problem=error.at(nothing.origin))
+        return unreadable(label, error, members.archive.origin)
     return Volume(source, label, siblings=siblings)
 
 
@@ -173,13 +168,12 @@ def _vmware_machine(members: Members, path: bytes, context: OpenContext) -> Volu
 def _machine_volume(members: Members, path: bytes, context: OpenContext) -> Volume:
     """Return one of several machines; its name is its path, as their titles may be the same."""
     name = text_of(path)[: -len(".vmx")]
-    nothing = MemorySource(b"", members.archive.origin.child(f"vm:{name}"))
     try:
         opened = _vmware_machine(members, path, context)
     except ConvertError as error:
-        return Volume(nothing, f"vm:{name}", problem=error.at(nothing.origin))
+        return unreadable(machine_label(name), error, members.archive.origin)
     machine = replace(opened.machine, name=name) if opened.machine else None
-    return Volume(nothing, f"vm:{name}", content=replace(opened, machine=machine))
+    return machine_volume(name, replace(opened, machine=machine), members.archive.origin)
 
 
 class TarReader:
@@ -208,8 +202,10 @@ class TarReader:
         :raises UnsupportedError: if there are none.
         :raises CorruptError: for damaged archives.
         """
-        if not any(_is_disk(path) or is_machine(path) for path in _peek(source)):
-            raise _without_disk(source)
+        paths = list(_peek(source))
+        is_root = len(_ROOT_FOLDERS & {path.partition(b"/")[0] for path in paths}) > 1
+        if is_root or not any(_is_disk(path) or is_machine(path) for path in paths):
+            raise _without_disk(source, paths)
         members = Members(source, context.limits)
         machines = [path for path in members.paths() if is_machine(path)]
         if machines:
@@ -217,9 +213,8 @@ class TarReader:
         return Volumes(disk_volumes(members, disk_paths(members)))
 
 
-def _without_disk(source: ByteSource) -> UnsupportedError:
-    names = set(_peek(source))
-    if names & {b"oci-layout", b"manifest.json", b"repositories"}:
+def _without_disk(source: ByteSource, paths: Sequence[bytes]) -> UnsupportedError:
+    if set(paths) & {b"oci-layout", b"manifest.json", b"repositories"}:
         return UnsupportedError(
             "is an archive of container images",
             origin=source.origin,

@@ -66,9 +66,8 @@ class OvfReader:
         :raises UnsupportedError: for what is refused by name, and where there is no disk.
         :raises LimitError: for documents and disks that are too large.
         """
-        return open_package(
-            source, source.origin.parts[-1], context.siblings, context, source.origin
-        )
+        name = source.origin.parts[-1]
+        return open_package(source, name, context.siblings, context, source.origin)
 
 
 READER = OvfReader()

@@ -1,7 +1,8 @@
 """Btrfs filesystems with the subvolumes that distributions make, each with a small system in it.
 
-Everything is made by the kernel on a loop mount, and by ``btrfs subvolume``. The UUID is always
-:data:`UUID`, and stands in ``/etc/fstab``.
+Everything is made by the kernel on a loop mount, and by ``btrfs subvolume``. The UUID stands in
+``/etc/fstab``; each image has one of its own, since the kernel mounts no two filesystems with the
+same UUID at a time.
 
 ``opensuse``
     as YaST makes it: ``@`` with a subvolume for each folder that a rollback must not touch, and the
@@ -21,29 +22,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
 from tests.images.systems import root_files, write_files
 from tests.images.volumes import MIB, blank
 from tests.support.listing import loop_mounted_writable
 from tests.support.programs import need, run
 
-UUID = "5f0a1c6e-9a55-4b5c-8d43-6a8e6b1f2c01"
 SIZE = 64 * MIB
 
 OPENSUSE_FOLDERS = ("home", "opt", "root", "srv", "usr/local", "var")
 """What is a subvolume below ``@``."""
 
 
-def build(path: Path, layout: str) -> None:
-    """Make the image ``path``, with no partition table. Needs root.
+def build(path: Path, layout: str) -> str:
+    """Make the image ``path``, with no partition table, and return its UUID. Needs root.
 
     :param layout: a name of :data:`LAYOUTS`.
     """
     need("mkfs.btrfs", "btrfs", "mount")
     blank(path, SIZE)
-    run("mkfs.btrfs", "-q", "-f", "-m", "single", "-d", "single", "-U", UUID, path)
+    uuid = str(uuid4())
+    run("mkfs.btrfs", "-q", "-f", "-m", "single", "-d", "single", "-U", uuid, path)
     with loop_mounted_writable(path, "btrfs", options="subvolid=5") as top:
-        LAYOUTS[layout](top)
+        LAYOUTS[layout](top, uuid)
+    return uuid
 
 
 def subvolume(path: Path) -> Path:
@@ -63,11 +66,11 @@ def make_default(path: Path) -> None:
     run("btrfs", "subvolume", "set-default", path)
 
 
-def _fstab(*lines: tuple[str, str]) -> str:
-    return "".join(f"UUID={UUID} {point} btrfs {options} 0 0\n" for point, options in lines)
+def _fstab(uuid: str, *lines: tuple[str, str]) -> str:
+    return "".join(f"UUID={uuid} {point} btrfs {options} 0 0\n" for point, options in lines)
 
 
-def _opensuse(top: Path) -> None:
+def _opensuse(top: Path, uuid: str) -> None:
     at = subvolume(top / "@")
     snapshots = subvolume(at / ".snapshots")
     fstab = [("/", "defaults"), ("/.snapshots", "subvol=/@/.snapshots")]
@@ -83,28 +86,28 @@ def _opensuse(top: Path) -> None:
     system = subvolume(snapshots / "1/snapshot")
     points = {f"{name}/": "" for name in (*OPENSUSE_FOLDERS, ".snapshots")}
     more = {"usr/lib/libx.so.1": "a library\n" * 400, "etc/hostname": "older\n"}
-    write_files(system, root_files("openSUSE", _fstab(*fstab), **more) | points)
+    write_files(system, root_files("openSUSE", _fstab(uuid, *fstab), **more) | points)
     snapshot(system, snapshots / "2/snapshot", read_only=True)
     (system / "etc/hostname").write_text("geeko\n")
     make_default(system)
 
 
-def _fedora(top: Path) -> None:
+def _fedora(top: Path, uuid: str) -> None:
     fstab = [("/", "subvol=root,compress=zstd:1"), ("/home", "subvol=home,compress=zstd:1")]
     fstab.append(("/var", "subvol=var,compress=zstd:1"))
     root, home, var = (subvolume(top / name) for name in ("root", "home", "var"))
     more = {"usr/lib/libx.so.1": "a library\n" * 400, "etc/hostname": "fedora\n"}
-    write_files(root, root_files("Fedora", _fstab(*fstab), **more))
+    write_files(root, root_files("Fedora", _fstab(uuid, *fstab), **more))
     write_files(home, {"user/.bashrc": "a shell's file\n"})
     write_files(var, {"log/": "", "lib/misc/state": "a state\n"})
     write_files(subvolume(var / "lib/machines"), {"container/etc/hostname": "inner\n"})
 
 
-def _ubuntu(top: Path) -> None:
+def _ubuntu(top: Path, uuid: str) -> None:
     fstab = [("/", "defaults,subvol=@"), ("/home", "defaults,subvol=@home")]
     root, home = subvolume(top / "@"), subvolume(top / "@home")
     more = {"usr/lib/libx.so.1": "a library\n" * 400, "etc/hostname": "older\n"}
-    write_files(root, root_files("Ubuntu", _fstab(*fstab), **more))
+    write_files(root, root_files("Ubuntu", _fstab(uuid, *fstab), **more))
     write_files(home, {"ubuntu/.bashrc": "a shell's file\n"})
     folder = top / "timeshift-btrfs/snapshots/2024-01-01_10-00-01"
     folder.mkdir(parents=True)
@@ -112,9 +115,9 @@ def _ubuntu(top: Path) -> None:
     (root / "etc/hostname").write_text("ubuntu\n")
 
 
-LAYOUTS: dict[str, Callable[[Path], None]] = {
+LAYOUTS: dict[str, Callable[[Path, str], None]] = {
     "fedora": _fedora,
     "opensuse": _opensuse,
     "ubuntu": _ubuntu,
 }
-"""What fills the top level, by name."""
+"""What fills the top level, given the UUID, by name."""

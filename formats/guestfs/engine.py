@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
+from formats.core.errors import ConvertError, CorruptError, LimitError
 from formats.core.finding import Finding
+from formats.core.limits import DEFAULT_LIMITS, Limits
+from formats.core.origin import Origin
 from formats.core.reader import Subvolume
 from formats.core.source import ByteSource
-from formats.core.tree import Tree
+from formats.core.tree import Tree, TreeInfo
+from formats.guestfs.block import BlockSource
+from formats.guestfs.devices import Device, find_devices
+from formats.guestfs.guest import Guest
+from formats.guestfs.mounts import mount
 from formats.guestfs.settings import EngineSettings
+from formats.guestfs.start import start
+from formats.guestfs.tree import GuestTree
+from formats.guestfs.worker import CallError
 
 Progress = Callable[[str, int, int], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
-    """A block device that the appliance found, or made from others.
-
-    :ivar name: ``/dev/sda``, ``/dev/sda1``, ``/dev/vg0/root``, ``/dev/md127``,
-        ``/dev/mapper/luks-…``; the letters follow the order of the sources.
-    :ivar kind: as ``blkid`` says: ``ext4``, ``ntfs``, ``LVM2_member``, ``crypto_LUKS``; empty if
-        it is nothing that blkid knows.
-    :ivar size: bytes.
-    :ivar source_index: which source it is, or is a partition of; None for what is made from others.
-    """
-
-    name: str
-    kind: str
-    size: int
-    label: str | None = None
-    uuid: str | None = None
-    source_index: int | None = None
+def _silent(stage: str, done: int, total: int) -> None:
+    del stage, done, total
 
 
 class Appliance:
@@ -42,6 +36,7 @@ class Appliance:
     :param sources: whole disks, partitions or volumes; their bytes are never changed.
     :param progress: told of the start, as ``("starting libguestfs", done, total)``.
     :param keys: passphrases and contents of key files to try on encrypted devices.
+    :ivar version: of libguestfs.
     :ivar findings: what was noted so far: repaired superblocks, unclean filesystems.
     :raises MissingDependencyError: if libguestfs is not there or does not start, with the remedy.
     :raises LimitError: if it does not start in time.
@@ -53,18 +48,42 @@ class Appliance:
         settings: EngineSettings,
         progress: Progress | None = None,
         keys: Sequence[bytes] = (),
+        *,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
-        del sources, settings, progress, keys
         self.findings: list[Finding] = []
-        raise NotImplementedError
+        self._sources = tuple(sources)
+        self._settings = settings
+        self._limits = limits
+        self._keys = tuple(keys)
+        self._devices: tuple[Device, ...] | None = None
+        self._trees: dict[tuple[str, int | None], GuestTree] = {}
+        origin = sources[0].origin if len(sources) == 1 else Origin(("libguestfs",))
+        self._machine = start(sources, settings, origin, progress or _silent)
+        self.version = self._machine.binding.version
+        self._guest = Guest(self._machine.worker, settings.call_seconds)
 
     def devices(self) -> tuple[Device, ...]:
-        """Return every device, after RAID, LUKS and LVM were put together; by name."""
-        raise NotImplementedError
+        """Return every device, after RAID, LUKS and LVM were put together.
+
+        :raises CorruptError: if the appliance goes down at what it finds.
+        :raises LimitError: if it gives no answer in time.
+        """
+        if self._devices is None:
+            with self._explained():
+                self._devices = find_devices(self._guest, self._keys, self.findings)
+        return self._devices
 
     def subvolumes(self, device: Device) -> tuple[Subvolume, ...]:
-        """Return the subvolumes of a Btrfs; empty for all else."""
-        raise NotImplementedError
+        """Return the subvolumes of a Btrfs, its top first; empty for all else."""
+        if device.kind != "btrfs":
+            return ()
+        with self._explained():
+            point, _ = self._mounted(device, _BTRFS_TOP)
+            default = self._guest.number("btrfs_subvolume_get_default", point)
+            found = self._guest.records("btrfs_subvolume_list", point)
+        top = Subvolume(_BTRFS_TOP, b"", is_default=default == _BTRFS_TOP)
+        return (top, *_subvolumes(found, default))
 
     def tree(self, device: Device, subvolume: int | None = None) -> Tree:
         """Mount a filesystem read-only and return its tree, valid until the appliance is closed.
@@ -73,14 +92,16 @@ class Appliance:
         :raises UnsupportedError: if it is no filesystem that the appliance's kernel knows.
         :raises CorruptError: if it cannot be mounted.
         """
-        raise NotImplementedError
+        with self._explained():
+            return self._mounted(device, subvolume)[1]
 
     def block(self, device: Device) -> ByteSource:
         """Return the bytes of a device, for a native reader on a thin or decrypted volume."""
-        raise NotImplementedError
+        return BlockSource(self._guest, device.name, device.size, self._origin(device))
 
     def close(self) -> None:
-        """Stop the appliance; nothing is left of it."""
+        """Stop the appliance; nothing is left of it, and its trees cannot be read any more."""
+        self._machine.close()
 
     def __enter__(self) -> Self:
         return self
@@ -92,3 +113,61 @@ class Appliance:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _origin(self, device: Device) -> Origin:
+        """Return the breadcrumb of a device: below the source it is, where it is one."""
+        if device.source_index is None:
+            return Origin(("libguestfs", device.name))
+        origin = self._sources[device.source_index].origin
+        return origin if device.name.isalpha() else origin.child(device.name)
+
+    def _mounted(self, device: Device, subvolume: int | None) -> tuple[str, GuestTree]:
+        """Return where a filesystem is mounted, and its tree; it is mounted at the first call."""
+        key = (device.name, subvolume)
+        point = f"/oci{len(self._trees)}"
+        if key in self._trees:
+            point = f"/oci{list(self._trees).index(key)}"
+            return point, self._trees[key]
+        kind = mount(self._guest, device, point, subvolume, self.findings)
+        info = TreeInfo(
+            format=kind,
+            uuid=device.uuid.lower() if device.uuid else None,
+            label=device.label,
+            size_bytes=device.size,
+            facts={"read by": f"libguestfs {self.version}"},
+        )
+        tree = GuestTree(self._guest, point, info, self._origin(device), self._limits)
+        self._trees[key] = tree
+        return point, tree
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn errors of calls into errors for users, by their real cause where it is known."""
+        try:
+            yield
+        except (CallError, ConvertError) as error:
+            machine = self._machine
+            if machine.budget.is_exceeded:
+                raise LimitError(
+                    "libguestfs wrote more than the"
+                    f" {self._settings.overlay_mib:,} MiB that are set aside for replayed journals"
+                    " and repairs",
+                    origin=self._guest.origin,
+                ) from error
+            if machine.server.problem is not None:
+                raise machine.server.problem from error
+            if isinstance(error, ConvertError):
+                raise
+            raise CorruptError(f"libguestfs: {error.message}", origin=self._guest.origin) from error
+
+
+_BTRFS_TOP = 5
+"""Number of the subvolume that every Btrfs begins with."""
+
+
+def _subvolumes(found: Sequence[object], default: int) -> Iterator[Subvolume]:
+    for record in found:
+        if isinstance(record, dict):
+            number = int(record["btrfssubvolume_id"])
+            path = str(record["btrfssubvolume_path"]).encode("utf-8", "surrogateescape")
+            yield Subvolume(number, path, is_default=number == default)

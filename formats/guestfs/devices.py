@@ -1,0 +1,118 @@
+"""What block devices there are, once everything that is made from others has been made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from formats.core.errors import quoted
+from formats.core.finding import Action, Finding
+from formats.guestfs.guest import Guest
+from formats.guestfs.worker import CallError
+
+ENCRYPTED_KINDS = frozenset({"crypto_LUKS", "BitLocker"})
+_MAPPER = "/dev/mapper/"
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A block device that the appliance found, or made from others.
+
+    :ivar name: ``/dev/sda``, ``/dev/sda1``, ``/dev/vg0/root``, ``/dev/md127``,
+        ``/dev/mapper/luks-…``; the letters follow the order of the sources.
+    :ivar kind: as ``blkid`` says: ``ext4``, ``ntfs``, ``LVM2_member``, ``crypto_LUKS``; empty if
+        it is nothing that blkid knows.
+    :ivar size: bytes.
+    :ivar source_index: which source it is, or is a partition of; None for what is made from others.
+    """
+
+    name: str
+    kind: str
+    size: int
+    label: str | None = None
+    uuid: str | None = None
+    source_index: int | None = None
+
+
+def find_devices(
+    guest: Guest, keys: Sequence[bytes], findings: list[Finding]
+) -> tuple[Device, ...]:
+    """Return every device, sorted by name.
+
+    RAID arrays and volume groups are assembled when the appliance starts. Encrypted devices are
+    opened with the keys, and looked into in turn, until nothing new comes up.
+    """
+    found: dict[str, Device] = {}
+    while True:
+        new = [name for name in _names(guest) if name not in found]
+        found.update((name, _device(guest, name)) for name in new)
+        locked = [found[name] for name in new if found[name].kind in ENCRYPTED_KINDS]
+        opened = [_open(guest, device, keys, findings) for device in locked]
+        if not any(opened):
+            return tuple(found[name] for name in sorted(found, key=_natural))
+        guest.run("lvm_scan", 1)
+
+
+def _natural(name: str) -> tuple[int, str]:
+    """Sort ``/dev/sda10`` after ``/dev/sda9``, and ``/dev/sdaa`` after ``/dev/sdz``."""
+    return len(name), name
+
+
+def _names(guest: Guest) -> list[str]:
+    names: list[str] = []
+    for function in ("list_devices", "list_partitions", "list_md_devices", "lvs"):
+        names += guest.texts(function)
+    for function in ("list_dm_devices", "list_ldm_volumes", "list_ldm_partitions"):
+        try:
+            names += guest.texts(function)
+        except CallError:  # the appliance was built without it: there are none
+            continue
+    return sorted(set(names), key=_natural)
+
+
+def _device(guest: Guest, name: str) -> Device:
+    index: int | None = None
+    if name.startswith(("/dev/sd", "/dev/vd")):
+        try:
+            index = guest.number("device_index", name)
+        except CallError:
+            index = guest.number("device_index", guest.text("part_to_dev", name))
+    return Device(
+        name,
+        kind=_or_none(guest, "vfs_type", name) or "",
+        size=guest.number("blockdev_getsize64", name),
+        label=_or_none(guest, "vfs_label", name),
+        uuid=_or_none(guest, "vfs_uuid", name),
+        source_index=index,
+    )
+
+
+def _or_none(guest: Guest, function: str, name: str) -> str | None:
+    """Return what blkid says of a device; it gives an error where it has nothing to say."""
+    try:
+        return guest.text(function, name) or None
+    except CallError:
+        return None
+
+
+def _open(guest: Guest, device: Device, keys: Sequence[bytes], findings: list[Finding]) -> bool:
+    """Open an encrypted device with the first key that fits."""
+    name = f"luks-{device.uuid}" if device.uuid else f"luks-{device.name.rpartition('/')[2]}"
+    for key in keys:
+        if b"\0" in key:  # the library takes keys as C strings
+            continue
+        try:
+            guest.open_encrypted(device.name, key, name)
+        except CallError:
+            continue
+        return True
+    if any(b"\0" in key for key in keys):
+        findings.append(
+            Finding(
+                "key-not-tried",
+                device.name.encode(),
+                Action.REPORTED,
+                f"libguestfs takes no key file that holds NUL bytes, for {quoted(name)}",
+            )
+        )
+    return False

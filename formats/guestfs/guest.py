@@ -1,0 +1,189 @@
+"""What is asked of the appliance, typed: every value that comes back is checked here."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from formats.core.errors import CorruptError
+from formats.core.origin import Origin
+from formats.guestfs.worker import Json, Reply, Ticket, Worker
+
+READ_BYTES = 1 << 20
+"""Piece of content in one call; the library's messages hold less than 4 MiB."""
+
+_STATNS = struct.Struct("=22q")
+_DIRENT = struct.Struct("=qcH")
+_XATTR = struct.Struct("=HI")
+
+Xattrs = tuple[tuple[bytes, bytes], ...]
+
+
+class Name(NamedTuple):
+    """What is in a folder; ``kind`` is a letter as in readdir(3), ``u`` where it is not known."""
+
+    name: bytes
+    inode: int
+    kind: bytes
+
+
+class Status(NamedTuple):
+    """What lstat(2) says."""
+
+    device: int
+    inode: int
+    mode: int
+    links: int
+    uid: int
+    gid: int
+    rdev: int
+    size: int
+    mtime_ns: int
+
+
+class Guest:
+    """An appliance that runs. Paths of files are bytes, from the appliance's root.
+
+    :raises CallError: all methods, if the library refuses the call.
+    :raises LimitError: all methods, if there is no answer in time.
+    :raises CorruptError: all methods, if the appliance went down.
+    """
+
+    def __init__(self, worker: Worker, seconds: float) -> None:
+        self.origin = worker.origin
+        self._worker = worker
+        self._seconds = seconds
+
+    def _call(self, name: str, *arguments: Json, **optional: Json) -> Json:
+        request: dict[str, Json] = {
+            "name": name,
+            "args": list(arguments),
+            "optional": dict(optional),
+        }
+        return self._worker.call("call", request, seconds=self._seconds).value
+
+    def run(self, name: str, *arguments: Json, **optional: Json) -> None:
+        """Call a function of the library for what it does."""
+        self._call(name, *arguments, **optional)
+
+    def text(self, name: str, *arguments: Json) -> str:
+        """Call a function that gives a string."""
+        value = self._call(name, *arguments)
+        if not isinstance(value, str):
+            raise self._unexpected(name)
+        return value
+
+    def number(self, name: str, *arguments: Json) -> int:
+        """Call a function that gives a number, or a truth."""
+        value = self._call(name, *arguments)
+        if not isinstance(value, int):
+            raise self._unexpected(name)
+        return int(value)
+
+    def texts(self, name: str, *arguments: Json) -> list[str]:
+        """Call a function that gives strings."""
+        value = self._call(name, *arguments)
+        if not isinstance(value, list):
+            raise self._unexpected(name)
+        return [item for item in value if isinstance(item, str)]
+
+    def records(self, name: str, *arguments: Json) -> list[dict[str, Json]]:
+        """Call a function that gives structures."""
+        value = self._call(name, *arguments)
+        if not isinstance(value, list):
+            raise self._unexpected(name)
+        return [item for item in value if isinstance(item, dict)]
+
+    def _unexpected(self, name: str) -> CorruptError:
+        return CorruptError(f"libguestfs gave something odd for '{name}'", origin=self.origin)
+
+    def _bytes(self, op: str, body: bytes) -> bytes:
+        return self._worker.call(op, {}, body, seconds=self._seconds).body
+
+    def readdir(self, folder: bytes) -> list[Name]:
+        """Return what is in a folder, without ``.`` and ``..``, in any order."""
+        data = self._bytes("readdir", folder)
+        names: list[Name] = []
+        position = 0
+        while position < len(data):
+            inode, kind, length = _DIRENT.unpack_from(data, position)
+            position += _DIRENT.size
+            name = data[position : position + length]
+            position += length
+            if name not in {b".", b".."}:
+                names.append(Name(name, inode, kind))
+        return names
+
+    def status(self, folder: bytes, names: Sequence[bytes]) -> list[Status | None]:
+        """Return what names in a folder are; None for those that cannot be looked at."""
+        data = self._bytes("stats", b"\0".join((folder, *names)))
+        if len(data) != len(names) * _STATNS.size:
+            raise self._unexpected("lstatnslist")
+        return [
+            None
+            if fields[1] == -1
+            else Status._make((*fields[:8], fields[12] * 1_000_000_000 + fields[13]))
+            for fields in _STATNS.iter_unpack(data)
+        ]
+
+    def xattrs(self, folder: bytes, names: Sequence[bytes]) -> list[Xattrs]:
+        """Return the extended attributes of names in a folder, sorted by name."""
+        data = self._bytes("xattrs", b"\0".join((folder, *names)))
+        flat: list[tuple[bytes, bytes]] = []
+        position = 0
+        while position < len(data):
+            name_length, value_length = _XATTR.unpack_from(data, position)
+            position += _XATTR.size
+            name = data[position : position + name_length]
+            position += name_length
+            flat.append((name, data[position : position + value_length]))
+            position += value_length
+        found: list[Xattrs] = []
+        index = 0
+        while index < len(flat):
+            name, value = flat[index]
+            count = value.rstrip(b"\0")
+            if name or not count.isdigit():
+                raise self._unexpected("lxattrlist")
+            index += 1
+            found.append(tuple(sorted(flat[index : index + int(count)])))
+            index += int(count)
+        if len(found) != len(names):
+            raise self._unexpected("lxattrlist")
+        return found
+
+    def links(self, folder: bytes, names: Sequence[bytes]) -> list[bytes]:
+        """Return what symlinks in a folder hold."""
+        targets = self._bytes("links", b"\0".join((folder, *names))).split(b"\0")[:-1]
+        if len(targets) != len(names):
+            raise self._unexpected("readlinklist")
+        return targets
+
+    def read(self, path: bytes, offset: int, length: int) -> bytes:
+        """Return bytes of a file, fewer only at its end; up to :data:`READ_BYTES`."""
+        return self.finish(self.start_reading(path, offset, length)).body
+
+    def start_reading(self, path: bytes, offset: int, length: int) -> Ticket:
+        """Ask for bytes of a file, and do not wait for them."""
+        return self._worker.submit("read", {"offset": offset, "length": length}, path)
+
+    def finish(self, ticket: Ticket) -> Reply:
+        """Wait for what was asked for."""
+        return self._worker.wait(ticket, self._seconds)
+
+    def read_device(self, device: str, offset: int, length: int) -> bytes:
+        """Return bytes of a block device, fewer only at its end; up to :data:`READ_BYTES`."""
+        request: dict[str, Json] = {"offset": offset, "length": length}
+        worker = self._worker
+        return worker.call("read_device", request, device.encode(), seconds=self._seconds).body
+
+    def open_encrypted(self, device: str, key: bytes, name: str) -> None:
+        """Open an encrypted device as ``/dev/mapper/NAME``."""
+        request: dict[str, Json] = {"device": device, "name": name}
+        self._worker.call("open_encrypted", request, key, seconds=self._seconds)
+
+
+def place(guest: Guest, what: str) -> Origin:
+    """Return the breadcrumb of something in the appliance."""
+    return guest.origin.child(what)

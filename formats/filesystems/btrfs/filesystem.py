@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import threading
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable
@@ -73,11 +74,13 @@ class BtrfsFilesystem:
         )
         self.content = ContentReader(data, self.space, superblock.sector_bytes, limits.cache_bytes)
         self._indices: OrderedDict[int, InodeIndex] = OrderedDict()
+        self._lock = threading.Lock()
 
     def _space(self, devices: dict[int, Device], note: Callable[[Finding], None]) -> Space:
         """Return the space of all chunks, which is read through that of the system chunks."""
         superblock, origin = self.superblock, self.origin
         system = list(chunks_of_array(superblock.chunk_array, origin))
+        self._check_missing(system, devices)
         nodes = NodeReader(
             Space(devices, system, origin, note), superblock, self.limits.cache_bytes
         )
@@ -124,8 +127,8 @@ class BtrfsFilesystem:
                     }
                 )
                 raise UnsupportedError(
-                    f"needs {', '.join(missing)} of its {self.superblock.device_count} devices:"
-                    f" what is {chunk.profile.name} there is nowhere else",
+                    f"of its {self.superblock.device_count} devices, these are missing and have"
+                    f" what is nowhere else ({chunk.profile.name}): {', '.join(missing)}",
                     origin=self.origin,
                     hint="give all disks of the filesystem together",
                 )
@@ -152,16 +155,18 @@ class BtrfsFilesystem:
 
         :raises CorruptError: if its tree is damaged.
         """
-        index = self._indices.pop(number, None)
-        if index is None:
-            index = InodeIndex(self.tree(number), self.limits)
-        self._indices[number] = index
-        while (
-            len(self._indices) > 1
-            and sum(known.bytes_kept for known in self._indices.values()) > _MOST_INDEX_BYTES
-        ):
-            self._indices.popitem(last=False)
-        return index
+        with self._lock:
+            index = self._indices.get(number)
+            if index is None:
+                index = self._indices[number] = InodeIndex(self.tree(number), self.limits)
+                while len(self._indices) > 1 and self._index_bytes() > _MOST_INDEX_BYTES:
+                    self._indices.popitem(last=False)
+            else:
+                self._indices.move_to_end(number)
+            return index
+
+    def _index_bytes(self) -> int:
+        return sum(index.bytes_kept for index in self._indices.values())
 
     def path(self, number: int) -> bytes:
         """Return the path of a subvolume from the top of the filesystem.

@@ -206,7 +206,10 @@ class _Walk:
 
     def _member(self, kind: bytes, header: bytes, offset: int) -> TarMember:
         records = {**self._global, **self._own} if self._global else self._own
+        path = self._path(header, records, offset)
         entry_kind = _KINDS.get(kind, Kind.FILE)  # POSIX: unknown types are files
+        if entry_kind is Kind.FILE and path.endswith(b"/"):  # how v7 marks folders
+            entry_kind = Kind.FOLDER
         stored = self._size(kind, entry_kind, header, offset, records)
         start, size = offset + BLOCK_BYTES, stored
         regions: Regions | None = None
@@ -219,7 +222,7 @@ class _Walk:
             start, stored = start + used, stored - used
         self._check_inside(start, stored, offset)
         return TarMember(
-            path=self._path(header, records, offset),
+            path=path,
             kind=entry_kind,
             mode=self._number(header, 100, 8, offset) & 0o7777,
             uid=self._record_number(records, b"uid", header, 108, offset),

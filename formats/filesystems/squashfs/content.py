@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from formats.codecs.ahead import UnitCache
@@ -22,6 +23,7 @@ from formats.filesystems.squashfs.superblock import Superblock
 _STORED_PLAIN = 1 << 24
 _SIZE = struct.Struct("<I")
 _FRAGMENT = struct.Struct("<QII")  # place, stored size, unused
+_FRAGMENTS_KEPT = 1024
 _SIZES_AT_ONCE = BLOCK_BYTES // _SIZE.size
 
 
@@ -48,6 +50,7 @@ class ContentReader:
         self._metadata = metadata
         self._inodes = inodes
         self._superblock = superblock
+        self._fragment = lru_cache(_FRAGMENTS_KEPT)(self._find_fragment)
         self._cache = UnitCache(
             self._decode, unit_bytes=superblock.block_bytes, capacity_bytes=limits.cache_bytes
         )
@@ -86,20 +89,18 @@ class ContentReader:
 
     def _tail(self, inode: Inode, size: int) -> BytesLike:
         """Return what a file has in a fragment."""
-        fragment = self._fragment(inode)
+        fragment = self._fragment(inode.fragment)
         tail = memoryview(self._cache.get(fragment))[inode.offset : inode.offset + size]
         if len(tail) != size:
             raise self._metadata.damaged("a fragment ends inside of a file", fragment.place)
         return tail
 
-    def _fragment(self, inode: Inode) -> Block:
+    def _find_fragment(self, index: int) -> Block:
         table, count = self._superblock.fragment_table, self._superblock.fragment_count
-        if table is None or inode.fragment >= count:
-            raise self._inodes.damaged(
-                f"has its end in fragment {inode.fragment:,}; there are {count:,}",
-                inode.reference,
-            )
-        record = self._metadata.lookup(table, inode.fragment, _FRAGMENT.size)
+        if table is None or index >= count:
+            what = f"there is no fragment {index:,}, only {count:,}"
+            raise self._metadata.damaged(what, table or 0)
+        record = self._metadata.lookup(table, index, _FRAGMENT.size)
         place, stored, _ = _FRAGMENT.unpack(record)
         return self._checked(place, stored, self._superblock.block_bytes)
 
@@ -161,7 +162,7 @@ class ContentReader:
                     if block.stored and not block.stored & _STORED_PLAIN:
                         yield block
                 if inode.fragment != NONE:
-                    fragment = self._fragment(inode)
+                    fragment = self._fragment(inode.fragment)
                     if fragment != last:
                         yield fragment
                     last = fragment

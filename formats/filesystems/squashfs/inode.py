@@ -7,6 +7,7 @@ start of the inode table, and 16 bits for the offset in the block.
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from typing import NamedTuple
 
 from formats.core.entry import Kind
@@ -22,6 +23,8 @@ _COMMON = "<HHHHII"  # kind, permissions, owner's index, group's index, mtime, i
 _KIND = struct.Struct("<H")
 _XATTRS = struct.Struct("<I")
 _LARGEST_RECORD = 56
+_INODES_KEPT = 8192
+"""What is walked is announced and read a little later."""
 
 
 class Inode(NamedTuple):
@@ -91,13 +94,14 @@ class InodeTable:
         self._start = superblock.inode_table
         self._end = superblock.directory_table
         self._limits = limits
-
-    def read(self, reference: int) -> Inode:
-        """Return an inode.
+        self.read = lru_cache(_INODES_KEPT)(self._read)
+        """Return an inode, given its reference.
 
         :raises CorruptError: if it is not there or of no known kind.
         :raises LimitError: for a symlink that is too long.
         """
+
+    def _read(self, reference: int) -> Inode:
         place, offset = self._start + (reference >> 16), reference & 0xFFFF
         if place >= self._end:
             raise self.damaged("lies behind the inode table", reference)

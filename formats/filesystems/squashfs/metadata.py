@@ -21,6 +21,7 @@ _STORED_PLAIN = 0x8000
 _PLACE = struct.Struct("<Q")
 _BLOCKS_KEPT = 1024
 """Eight megabytes: the inodes and names of some 200,000 files."""
+_PLACES_KEPT = 4096
 
 
 class Metadata:
@@ -35,16 +36,19 @@ class Metadata:
         self._end = end
         self.block = lru_cache(_BLOCKS_KEPT)(self._block)
         """Return a block's content and where the next one is, given where it is."""
+        self._place_at = lru_cache(_PLACES_KEPT)(self._place)
 
     def _block(self, place: int) -> tuple[bytes, int]:
         start = place + _HEADER_BYTES
         if start > self._end:
             raise self.damaged("a metadata block lies outside of the image", place)
-        header = int.from_bytes(read_exact(self.source, place, _HEADER_BYTES, "a header"), "little")
+        # one read for both, as nearly every block is shorter than that
+        data = memoryview(self.source.read_at(place, _HEADER_BYTES + BLOCK_BYTES))
+        header = int.from_bytes(data[:_HEADER_BYTES], "little")
         length = header & ~_STORED_PLAIN
         if not 0 < length <= BLOCK_BYTES or start + length > self._end:
             raise self.damaged(f"a metadata block claims {length:,} bytes", place)
-        stored = read_exact(self.source, start, length, "a metadata block")
+        stored = data[_HEADER_BYTES : _HEADER_BYTES + length]
         if header & _STORED_PLAIN:
             return bytes(stored), start + length
         try:
@@ -91,14 +95,19 @@ class Metadata:
         :raises CorruptError: if it is not there.
         """
         number, offset = divmod(index * size, BLOCK_BYTES)
-        place = table + number * _PLACE.size
-        if place + _PLACE.size > self._end:
-            raise self.damaged("a lookup table lies outside of the image", place)
-        (block,) = _PLACE.unpack(read_exact(self.source, place, _PLACE.size, "a lookup table"))
-        record = self.block(block)[0][offset : offset + size]
+        place = self._place_at(table + number * _PLACE.size)
+        record = self.block(place)[0][offset : offset + size]
         if len(record) != size:
-            raise self.damaged(f"a lookup table has no record {index:,}", block)
+            raise self.damaged(f"a lookup table has no record {index:,}", place)
         return record
+
+    def _place(self, entry: int) -> int:
+        """Return where a block of a lookup table is, given where that is written."""
+        if entry + _PLACE.size > self._end:
+            raise self.damaged("a lookup table lies outside of the image", entry)
+        place: int
+        (place,) = _PLACE.unpack(read_exact(self.source, entry, _PLACE.size, "a lookup table"))
+        return place
 
     def damaged(self, what: str, place: int) -> CorruptError:
         """Return the error that says what is wrong, and where."""
@@ -109,10 +118,11 @@ class MetadataStream:
     """A range of metadata, taken from front to back.
 
     :param length: bytes in all; none behind them are given.
-    :ivar buffer: what is at hand: what is before ``position`` is taken already.
+    :ivar buffer: what is at hand; what is before ``position`` is taken already.
     """
 
     def __init__(self, metadata: Metadata, place: int, offset: int, length: int) -> None:
+        self.origin = metadata.source.origin
         self._metadata = metadata
         self._place = place
         self._offset = offset
@@ -145,6 +155,10 @@ class MetadataStream:
             self.want(length)
         data = self.buffer[self.position : self.position + length]
         if len(data) != length:
-            raise self._metadata.damaged("a record is cut short", self._place)
+            raise self.cut_short()
         self.position += length
         return data
+
+    def cut_short(self) -> CorruptError:
+        """Return the error of a record that goes on beyond the range."""
+        return self._metadata.damaged("a record is cut short", self._place)

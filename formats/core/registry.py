@@ -45,6 +45,7 @@ BUILTIN_READERS: tuple[str, ...] = (
     "formats.volumes.luks:READERS",
     "formats.volumes.lvm:READER",
     "formats.volumes.mbr:READER",
+    "formats.volumes.mdraid:READER",
 )
 """``module:attribute`` of a reader or of a tuple of readers; imported at the first use."""
 

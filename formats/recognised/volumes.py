@@ -162,15 +162,6 @@ VOLUMES: tuple[RecognisedFormat, ...] = (
         "convert it on a copy with 'vgconvert -M2' first",
     ),
     RecognisedFormat(
-        "mdraid",
-        Category.VOLUMES,
-        (),
-        "a member of a Linux software RAID (md)",
-        f"{_ACTIVATE}; remove a left-over one on a copy: 'mdadm --zero-superblock'",
-        check=probes.is_md_member,
-        supersedes=_INNER,
-    ),
-    RecognisedFormat(
         "nvraid",
         Category.VOLUMES,
         (Signature(-1024, b"NVIDIA  "),),

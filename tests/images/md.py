@@ -1,14 +1,20 @@
-"""Superblocks of Linux RAID as ``mdadm --create`` wrote them.
+"""Arrays of Linux RAID as the kernel and mdadm made them.
 
-Making them takes the kernel's md driver, which build machines need not have, so they are kept
-here: RAID 1 over two devices of 8 MiB each, a superblock of each version. ``mdadm --examine`` reads
-them.
+Making them takes the kernel's md driver, which build machines need not have, so they are kept here.
+They were made in a virtual machine with Linux 6.1 and mdadm 4.2: ``mdadm --create``, filled with
+:func:`numbered` sectors through ``/dev/md…``, changed as the name says (``--fail``, ``--add``,
+``--grow`` …), stopped, and their members taken. What was written after a member failed is numbered
+by another letter, so that stale sectors show.
 """
 
 from __future__ import annotations
 
 import base64
+import lzma
+import struct
+import tarfile
 import zlib
+from io import BytesIO
 from pathlib import Path
 
 from tests.images.volumes import MIB, patch
@@ -55,3 +61,44 @@ def add_md_superblock(device: Path, version: str) -> Path:
     assert device.stat().st_size == MD_MEMBER_BYTES
     offset, block = _SUPERBLOCKS[version]
     return patch(device, offset, zlib.decompress(base64.b85decode(block)))
+
+
+_ARRAYS = Path(__file__).parent / "md_arrays"
+ARRAYS = tuple(sorted(path.name.removesuffix(".tar.xz") for path in _ARRAYS.iterdir()))
+
+
+def members(name: str, folder: Path) -> list[Path]:
+    """Unpack the members of an array, in the order in which ``mdadm --create`` was given them."""
+    packed = lzma.decompress((_ARRAYS / f"{name}.tar.xz").read_bytes())
+    with tarfile.open(fileobj=BytesIO(packed)) as archive:
+        archive.extractall(folder, filter="data")
+        return [folder / member for member in archive.getnames()]
+
+
+def numbered(sectors: int, letter: str) -> bytes:
+    """Return what an array was filled with: sectors that each hold their number."""
+    lines = (b"<%s %08d>\n" % (letter.encode(), number) for number in range(sectors))
+    return b"".join(line.ljust(512, b"\0") for line in lines)
+
+
+def resealed(member: Path, offset: int, **fields: int) -> Path:
+    """Change fields of a superblock of version 1 at ``offset``, and put its checksum right."""
+    places = {
+        "features": (8, "<I"),
+        "layout": (76, "<I"),
+        "chunk": (88, "<I"),
+        "events": (200, "<Q"),
+    }
+    data = bytearray(member.read_bytes())
+    for name, value in fields.items():
+        place, form = places[name]
+        struct.pack_into(form, data, offset + place, value)
+    (rows,) = struct.unpack_from("<I", data, offset + 220)
+    block = data[offset : offset + 256 + 2 * rows]
+    block[216:220] = bytes(4)
+    total = sum(
+        word for (word,) in struct.iter_unpack("<I", block.ljust(-(-len(block) // 4) * 4, b"\0"))
+    )
+    struct.pack_into("<I", data, offset + 216, (total & 0xFFFFFFFF) + (total >> 32) & 0xFFFFFFFF)
+    member.write_bytes(data)
+    return member

@@ -23,13 +23,11 @@ _SECONDS = 20
     ("name", "reader"),
     [
         ("dfvfs__apfs.raw.gz", "apfs"),
-        ("dissect_md-raid1/md-raid1-1.bin.gz", "mdraid"),
         ("floppinux__0.2.0.img", "fat"),
         ("util-linux__erofs.img", "erofs"),
         ("util-linux__exfat.img.xz", "exfat"),
         ("util-linux__hfsplus.img.xz", "hfsplus"),
         ("util-linux__jfs.img.xz", "jfs"),
-        ("util-linux__mdraid.img.xz", "mdraid"),
         ("util-linux__ntfs.img.xz", "ntfs"),
         ("util-linux__reiser3.img.xz", "reiserfs"),
         ("util-linux__sgi.img.xz", "sgi-label"),

@@ -38,6 +38,7 @@ BUILTIN_READERS: tuple[str, ...] = (
     "formats.disks.vmdk.reader:READER",
     "formats.filesystems.btrfs.reader:READER",
     "formats.filesystems.ext.reader:READER",
+    "formats.filesystems.fat.reader:READER",
     "formats.filesystems.squashfs.reader:READER",
     "formats.filesystems.xfs.reader:READER",
     "formats.recognised:READERS",

@@ -15,7 +15,6 @@ _WINDOWS = "Windows does not run in a Linux container; data alone can be copied 
 _FSCK_EROFS = "unpack it with 'fsck.erofs --extract' and put the tree on an ext4 disk"
 # What clears the first sector when it is made. A boot sector in front of it is newer.
 _CLEARING = frozenset({"btrfs", "reiserfs"})
-_BOOT_MAGIC = Signature(510, b"\x55\xaa")
 
 
 def _filesystem(
@@ -70,15 +69,6 @@ FILESYSTEMS: tuple[RecognisedFormat, ...] = (
     _filesystem("erofs", "an EROFS image", Signature(1024, b"\xe2\xe1\xf5\xe0"), hint=_FSCK_EROFS),
     _filesystem("exfat", "an exFAT filesystem", Signature(3, b"EXFAT   "), supersedes=_CLEARING),
     _filesystem("f2fs", "an F2FS filesystem", Signature(1024, b"\x10\x20\xf5\xf2")),
-    _filesystem(
-        "fat",
-        "a FAT filesystem",
-        Signature(54, b"FAT"),
-        Signature(82, b"FAT"),
-        _BOOT_MAGIC,
-        check=probes.is_fat,
-        supersedes=_CLEARING,
-    ),
     _filesystem("gfs2", "a GFS2 filesystem", Signature(65536, bytes.fromhex("01161970"))),
     _filesystem(
         "hfs", "an HFS filesystem", Signature(1024, b"BD"), check=probes.is_hfs, family="macOS"
@@ -187,6 +177,15 @@ FILESYSTEMS: tuple[RecognisedFormat, ...] = (
 )
 
 FILESYSTEM_NAMES = frozenset(
-    {"btrfs", "ext", "squashfs", "swap", "swsuspend", "xfs", *(row.name for row in FILESYSTEMS)}
+    {
+        "btrfs",
+        "ext",
+        "fat",
+        "squashfs",
+        "swap",
+        "swsuspend",
+        "xfs",
+        *(row.name for row in FILESYSTEMS),
+    }
 )
 """Everything that a volume manager in front of it takes the place of, read here or not."""

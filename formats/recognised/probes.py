@@ -10,7 +10,7 @@ import zlib
 
 from formats.core.source import ByteSource
 from formats.volumes.gpt import partition_owns
-from formats.volumes.partition import BIOS_PARAMETER_BLOCK, is_fat_boot_sector
+from formats.volumes.partition import BIOS_PARAMETER_BLOCK
 
 _SECTOR = 512
 
@@ -20,11 +20,6 @@ def _at(source: ByteSource, offset: int, length: int) -> bytes:
     if offset < 0 or offset + length > source.size:
         return b""
     return bytes(source.read_at(offset, length))
-
-
-def is_fat(source: ByteSource) -> bool:
-    """Check the BIOS parameter block."""
-    return is_fat_boot_sector(_at(source, 0, _SECTOR))
 
 
 def is_ntfs(source: ByteSource) -> bool:

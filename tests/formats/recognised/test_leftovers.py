@@ -18,11 +18,12 @@ from tests.support.programs import run
 _DISK_BYTES = 60 * MIB
 _BTRFS = recipe("btrfs", 16, "mkfs.btrfs --quiet --force --mixed {image}")
 _EXT = recipe("ext", 16, "mke2fs -q -F -t ext4 {image}")
+_FAT = recipe("fat", 48, "mkfs.vfat -I -F 32 {image}")
 _XFS = recipe("xfs", 16, "mkfs.xfs -q -f --unsupported {image}")
 _LUKS = [recipe(version, 32, f"{LUKS_FORMAT} {version}") for version in ("luks1", "luks2")]
 _MADE = {
     what.name: what
-    for what in (*TOOLS, *_LUKS, _BTRFS, _EXT, _XFS)
+    for what in (*TOOLS, *_LUKS, _BTRFS, _EXT, _FAT, _XFS)
     if what.size and what.name not in {"apm", "dm-verity", "sgi-label", "sun-label"}
 }
 _TABLES = ("dos", "gpt")

@@ -34,7 +34,6 @@ def test_each_row_says_what_to_do(name: str) -> None:
         ("refs", "Windows"),
         ("ufs2", "BSD"),
         ("vmfs", "VMware"),
-        ("fat", None),
         ("exfat", None),
         ("zfs", None),
     ],

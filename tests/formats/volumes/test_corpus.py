@@ -23,7 +23,6 @@ _SECONDS = 20
     ("name", "reader"),
     [
         ("dfvfs__apfs.raw.gz", "apfs"),
-        ("floppinux__0.2.0.img", "fat"),
         ("util-linux__erofs.img", "erofs"),
         ("util-linux__exfat.img.xz", "exfat"),
         ("util-linux__hfsplus.img.xz", "hfsplus"),

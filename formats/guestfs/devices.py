@@ -62,7 +62,10 @@ def _names(guest: Guest) -> list[str]:
     names: list[str] = []
     for function in ("list_devices", "list_partitions", "list_md_devices", "lvs"):
         names += guest.texts(function)
-    for function in ("list_dm_devices", "list_ldm_volumes", "list_ldm_partitions"):
+    # what volumes are made of: pools, mirror legs; a dash in a group's name is doubled
+    inner = tuple(f"{_MAPPER}{group.replace('-', '--')}-" for group in guest.texts("vgs"))
+    names += [name for name in guest.texts("list_dm_devices") if not name.startswith(inner)]
+    for function in ("list_ldm_volumes", "list_ldm_partitions"):
         try:
             names += guest.texts(function)
         except CallError:  # the appliance was built without it: there are none
@@ -77,22 +80,27 @@ def _device(guest: Guest, name: str) -> Device:
             index = guest.number("device_index", name)
         except CallError:
             index = guest.number("device_index", guest.text("part_to_dev", name))
+    known = _known(guest, name)
     return Device(
         name,
-        kind=_or_none(guest, "vfs_type", name) or "",
+        kind=known.get("TYPE", ""),
         size=guest.number("blockdev_getsize64", name),
-        label=_or_none(guest, "vfs_label", name),
-        uuid=_or_none(guest, "vfs_uuid", name),
+        label=known.get("LABEL"),
+        uuid=known.get("UUID"),
         source_index=index,
     )
 
 
-def _or_none(guest: Guest, function: str, name: str) -> str | None:
-    """Return what blkid says of a device; it gives an error where it has nothing to say."""
+def _known(guest: Guest, name: str) -> dict[str, str]:
+    """Return what blkid says of a device."""
     try:
-        return guest.text(function, name) or None
+        return guest.mapping("blkid", name)
+    except CallError:  # it knows nothing, or more than one thing, or a label is not UTF-8
+        pass
+    try:
+        return {"TYPE": guest.text("vfs_type", name)}
     except CallError:
-        return None
+        return {}
 
 
 def _open(guest: Guest, device: Device, keys: Sequence[bytes], findings: list[Finding]) -> bool:

@@ -99,6 +99,13 @@ class Appliance:
         """Return the bytes of a device, for a native reader on a thin or decrypted volume."""
         return BlockSource(self._guest, device.name, device.size, self._origin(device))
 
+    def knows(self, filesystem: str) -> bool:
+        """Tell whether a filesystem can be mounted, by the kernel or by ntfs-3g."""
+        with self._explained():
+            if filesystem == "ntfs":
+                return bool(self._guest.number("feature_available", ["ntfs3g"]))
+            return bool(self._guest.number("filesystem_available", filesystem))
+
     def close(self) -> None:
         """Stop the appliance; nothing is left of it, and its trees cannot be read any more."""
         self._machine.close()

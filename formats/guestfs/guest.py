@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from formats.core.errors import CorruptError
-from formats.core.origin import Origin
 from formats.guestfs.worker import Json, Reply, Ticket, Worker
 
 READ_BYTES = 1 << 20
@@ -87,6 +86,13 @@ class Guest:
         if not isinstance(value, list):
             raise self._unexpected(name)
         return [item for item in value if isinstance(item, str)]
+
+    def mapping(self, name: str, *arguments: Json) -> dict[str, str]:
+        """Call a function that gives pairs of strings."""
+        value = self._call(name, *arguments)
+        if not isinstance(value, dict):
+            raise self._unexpected(name)
+        return {key: item for key, item in value.items() if isinstance(item, str)}
 
     def records(self, name: str, *arguments: Json) -> list[dict[str, Json]]:
         """Call a function that gives structures."""
@@ -182,8 +188,3 @@ class Guest:
         """Open an encrypted device as ``/dev/mapper/NAME``."""
         request: dict[str, Json] = {"device": device, "name": name}
         self._worker.call("open_encrypted", request, key, seconds=self._seconds)
-
-
-def place(guest: Guest, what: str) -> Origin:
-    """Return the breadcrumb of something in the appliance."""
-    return guest.origin.child(what)

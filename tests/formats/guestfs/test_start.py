@@ -1,0 +1,170 @@
+"""What happens when the binding, the child or the appliance does not do what it should."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from formats.core.errors import CorruptError, LimitError, MissingDependencyError
+from formats.core.origin import Origin
+from formats.core.source import MemorySource
+from formats.guestfs import start as starting
+from formats.guestfs.binding import find_binding
+from formats.guestfs.engine import Appliance
+from formats.guestfs.settings import EngineSettings
+from formats.guestfs.worker import CHILD
+from tests.support.fake_guestfs import fake_settings
+
+DISK = MemorySource(bytes(4096), Origin(("disk.img",)))
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def wait_for_end(pid: int, seconds: float = 20) -> bool:
+    deadline = time.monotonic() + seconds
+    while is_alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not is_alive(pid)
+
+
+def starts_sleeper(note: Path, then: str = "pass") -> str:
+    """Return a ``launch`` that starts what stands for qemu, and writes down its number."""
+    return (
+        f"child = subprocess.Popen(['sleep', '600']);"
+        f" open({os.fspath(note)!r}, 'w').write(str(child.pid)); {then}"
+    )
+
+
+def test_an_interpreter_without_the_binding_is_a_missing_dependency_with_the_remedy() -> None:
+    settings = EngineSettings(environment={}, interpreter="/bin/false")
+    with pytest.raises(MissingDependencyError, match="has the binding") as caught:
+        find_binding(settings)
+    assert "apt install python3-guestfs" in str(caught.value)
+
+
+def test_the_binding_is_found_in_an_interpreter_that_is_not_ours(tmp_path: Path) -> None:
+    binding = find_binding(fake_settings(tmp_path))
+    assert binding.version == "1.2.3"
+    assert binding.interpreter == str(tmp_path / "python3")
+
+
+def test_what_was_started_is_gone_once_the_appliance_is_closed(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    with Appliance([DISK], fake_settings(tmp_path, starts_sleeper(note))):
+        pid = int(note.read_text())
+        assert is_alive(pid)
+    assert wait_for_end(pid, 1)
+
+
+def test_a_start_that_hangs_is_ended_by_its_limit_and_leaves_nothing(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    settings = fake_settings(tmp_path, starts_sleeper(note, "child.wait()"), launch_seconds=3)
+    with pytest.raises(LimitError, match="did not start within 3 seconds"):
+        Appliance([DISK], settings)
+    assert wait_for_end(int(note.read_text()), 1)
+
+
+def test_a_child_that_ignores_its_end_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("formats.guestfs.worker._CLOSE_SECONDS", 0.5)
+    note = tmp_path / "pid"
+    deaf = "signal = __import__('signal'); signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+    launch = starts_sleeper(note, f"{deaf}; time.sleep(600)")
+    with pytest.raises(LimitError):
+        Appliance([DISK], fake_settings(tmp_path, launch, launch_seconds=3))
+    assert wait_for_end(int(note.read_text()), 1)
+
+
+def test_nothing_outlives_a_parent_that_was_killed(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    settings = fake_settings(tmp_path, starts_sleeper(note, "child.wait()"))
+    script = (
+        "from tests.formats.guestfs.test_start import *;"
+        f" Appliance([DISK], EngineSettings(dict({dict(settings.environment)!r}),"
+        f" interpreter={settings.interpreter!r}, force_tcg=True))"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parents[3])
+    try:
+        deadline = time.monotonic() + 60
+        while not (note.exists() and note.read_text()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        pid = int(note.read_text())
+        assert is_alive(pid)
+        parent.send_signal(signal.SIGKILL)
+        assert wait_for_end(pid)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            parent.kill()
+        parent.wait()
+
+
+def test_a_start_that_fails_gives_the_reason_from_the_log(tmp_path: Path) -> None:
+    log = "self.callback(2, 0, 'qemu-system-x86_64: no such machine', [])"
+    launch = f"{log}; raise RuntimeError('guestfs_launch failed.\\nThis usually means')"
+    with pytest.raises(MissingDependencyError, match="no such machine"):
+        Appliance([DISK], fake_settings(tmp_path, launch))
+
+
+def test_where_kvm_fails_the_processor_is_emulated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(starting, "is_kvm_usable", lambda: True)
+    wanted = "os.environ.get('LIBGUESTFS_BACKEND_SETTINGS', '') == 'force_tcg'"
+    launch = f"fail('no KVM') if not {wanted} else None"
+    settings = replace(fake_settings(tmp_path, launch), force_tcg=None)
+    with Appliance([DISK], settings) as appliance:
+        assert appliance.version == "1.2.3"
+
+
+@pytest.mark.parametrize(
+    ("launch", "said"),
+    [
+        ("os.write(2, b'\\x1b[31mout of memory\\n'); os._exit(1)", r"\\x1b\[31mout of memory"),
+        ("os.write(2, b''); os._exit(0)", "libguestfs ended"),
+    ],
+    ids=["with a message", "without"],
+)
+def test_a_child_that_dies_is_an_error_with_its_last_words(
+    tmp_path: Path, launch: str, said: str
+) -> None:
+    with pytest.raises(CorruptError, match=said):
+        Appliance([DISK], fake_settings(tmp_path, launch))
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        "b'HTTP/1.1 200 OK' * 100",
+        "b'\\0\\0\\0\\2\\0\\0\\0\\0[]'",
+        "b'\\0\\0\\0\\2\\0\\0\\0\\0{]'",
+        "b'\\0\\0\\0\\2\\0\\0\\0\\0\\xff\\xff'",
+    ],
+    ids=["not framed", "no object", "no JSON", "no text"],
+)
+def test_what_is_no_reply_is_an_error(tmp_path: Path, garbage: str) -> None:
+    pipe = "self.callback.__self__._channel._replies"
+    launch = f"{pipe}.write({garbage}); {pipe}.flush(); time.sleep(60)"
+    with pytest.raises(CorruptError, match="no reply"):
+        Appliance([DISK], fake_settings(tmp_path, launch))
+
+
+def test_the_child_runs_under_interpreters_of_old_distributions() -> None:
+    source = CHILD.read_text(encoding="utf-8")
+    ast.parse(source, feature_version=(3, 6))
+    assert "from __future__ import annotations" not in source

@@ -21,7 +21,13 @@ _MAX_CHUNKS = 100_000
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
-def sibling_name(href: str, siblings: Siblings, suffix: str = "") -> str:
+def stored_name(file: File, siblings: Siblings) -> str:
+    """Return the name of a file, or of its first chunk."""
+    suffix = "" if file.chunk_bytes is None else _chunk_suffix(0)
+    return _sibling_name(file.href, siblings, suffix) + suffix
+
+
+def _sibling_name(href: str, siblings: Siblings, suffix: str = "") -> str:
     """Return the name to ask the siblings for: the reference itself, or what its escapes mean.
 
     References are URIs, and many tools write plain names all the same.
@@ -43,7 +49,7 @@ def open_file(file: File, siblings: Siblings, context: OpenContext, origin: Orig
             hint="download it, put it beside the descriptor, and name it there",
         )
     if file.chunk_bytes is None:
-        source = siblings.open(sibling_name(file.href, siblings), origin)
+        source = siblings.open(_sibling_name(file.href, siblings), origin)
         _report_size(file, source, context)
     else:
         source = _open_chunks(file, file.chunk_bytes, siblings, origin)
@@ -65,13 +71,12 @@ def _report_size(file: File, source: ByteSource, context: OpenContext) -> None:
         context.note(Finding("ovf-size-differs", where, Action.REPORTED, evidence))
 
 
-def chunk_suffix(number: int) -> str:
-    """Return what the name of a chunk ends in."""
+def _chunk_suffix(number: int) -> str:
     return f".{number:09}"
 
 
 def _open_chunks(file: File, chunk_bytes: int, siblings: Siblings, origin: Origin) -> ByteSource:
-    name = sibling_name(file.href, siblings, chunk_suffix(0))
+    name = _sibling_name(file.href, siblings, _chunk_suffix(0))
     segments: list[Segment] = []
     position = 0
     while position == len(segments) * chunk_bytes and (
@@ -79,7 +84,7 @@ def _open_chunks(file: File, chunk_bytes: int, siblings: Siblings, origin: Origi
     ):
         if len(segments) == _MAX_CHUNKS:
             raise LimitError(f"has more than {_MAX_CHUNKS:,} chunks", origin=origin)
-        chunk = siblings.open(name + chunk_suffix(len(segments)), origin)
+        chunk = siblings.open(name + _chunk_suffix(len(segments)), origin)
         if chunk.size > chunk_bytes:
             raise CorruptError(
                 f"has {chunk.size:,} bytes, more than the {chunk_bytes:,} of a chunk",
@@ -99,4 +104,4 @@ def _open_chunks(file: File, chunk_bytes: int, siblings: Siblings, origin: Origi
 def _continues(file: File, position: int, siblings: Siblings, name: str, number: int) -> bool:
     if file.size is not None:
         return position < file.size
-    return siblings.exists(name + chunk_suffix(number))
+    return siblings.exists(name + _chunk_suffix(number))

@@ -8,7 +8,7 @@ Specification: DSP0243 clause 8 (virtual hardware), and the CIM classes that its
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from xml.etree.ElementTree import Element
 
@@ -22,7 +22,8 @@ _ITEMS = ("Item", "StorageItem", "EthernetPortItem")
 # Values of ResourceType (CIM_ResourceAllocationSettingData).
 _PROCESSOR, _MEMORY, _ETHERNET, _HARD_DISK = 3, 4, 10, 17
 _REMOVABLE = {14: "floppy", 15: "CD", 16: "DVD"}
-_IDE, _SCSI, _OTHER_STORAGE = 5, 6, 20
+_IDE, _SCSI, _ISCSI, _OTHER_STORAGE = 5, 6, 8, 20
+_CONTROLLERS = (_IDE, _SCSI, _ISCSI, _OTHER_STORAGE)
 
 _RESOURCE = re.compile(r"(?:ovf:)?/{0,2}(disk|file)/(.+)", re.IGNORECASE)
 _LAST = 1 << 32
@@ -61,6 +62,7 @@ class Hardware:
 @dataclass(frozen=True, slots=True)
 class _Item:
     position: int
+    instance: str | None
     kind: int
     element: Element
 
@@ -87,21 +89,22 @@ def read_hardware(system: Element, configuration: str | None) -> Hardware:
     for settings in children(section, "System"):
         found.family = child_text(settings, "VirtualSystemType")
     items = _items(section, configuration)
-    for item in items.values():
+    for item in items:
         _take(item, found)
-    drives = [item for item in items.values() if item.kind == _HARD_DISK]
-    drives.sort(key=lambda drive: _place(drive, items))
+    controllers = {item.instance: item for item in items if item.kind in _CONTROLLERS}
+    drives = [item for item in items if item.kind == _HARD_DISK]
+    drives.sort(key=lambda drive: _place(drive, controllers))
     found.disks = [resource for drive in drives for resource in _resources(drive)]
     return found
 
 
-def _items(section: Element, configuration: str | None) -> dict[str, _Item]:
-    """Return the items that apply, by their instance.
+def _items(section: Element, configuration: str | None) -> list[_Item]:
+    """Return the items that apply.
 
-    One for a deployment option replaces the one that has the same instance for all (8.2); those
-    that only bound a range say nothing of what is there.
+    One for the deployment option replaces the one of its kind that has the same instance for all
+    (8.2); items that only bound a range say nothing of what is there.
     """
-    found: dict[str, _Item] = {}
+    found: list[_Item] = []
     for position, element in enumerate(children(section, *_ITEMS)):
         options = (attribute(element, "configuration") or "").split()
         if options and configuration not in options:
@@ -109,9 +112,11 @@ def _items(section: Element, configuration: str | None) -> dict[str, _Item]:
         if attribute(element, "bound") in {"min", "max"}:
             continue
         kind = child_text(element, "ResourceType") or ""
-        instance = child_text(element, "InstanceID", "InstanceId") or f"position {position}"
         number = int(kind) if re.fullmatch(r"[0-9]{1,5}", kind) else 0
-        found[instance] = _Item(position, number, element)
+        instance = child_text(element, "InstanceID", "InstanceId")
+        if options:
+            found = [item for item in found if (item.instance, item.kind) != (instance, number)]
+        found.append(_Item(position, instance, number, element))
     return found
 
 
@@ -130,10 +135,10 @@ def _take(item: _Item, found: Hardware) -> None:
         found.removable += [(_REMOVABLE[item.kind], resource) for resource in _resources(item)]
 
 
-def _place(drive: _Item, items: dict[str, _Item]) -> tuple[int, int, int, int, int]:
+def _place(drive: _Item, controllers: Mapping[str | None, _Item]) -> tuple[int, int, int, int, int]:
     """Return where a drive comes: by kind of controller, its number, and the address on it."""
     address = drive.number("AddressOnParent")
-    controller = items.get(drive.text("Parent") or "")
+    controller = controllers.get(drive.text("Parent"))
     if controller is None:
         bus, number, position = Bus.OTHER, _LAST, _LAST
     else:
@@ -146,7 +151,7 @@ def _bus(controller: _Item) -> Bus:
     if controller.kind == _OTHER_STORAGE:
         is_nvme = "nvme" in (controller.text("ResourceSubType") or "").lower()
         return Bus.NVME if is_nvme else Bus.SATA
-    return {_SCSI: Bus.SCSI, _IDE: Bus.IDE}.get(controller.kind, Bus.OTHER)
+    return {_SCSI: Bus.SCSI, _ISCSI: Bus.SCSI, _IDE: Bus.IDE}.get(controller.kind, Bus.OTHER)
 
 
 def _resources(item: _Item) -> Iterator[Resource]:

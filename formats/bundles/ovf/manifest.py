@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from formats.core.errors import CorruptError, LimitError, UnsupportedError, quoted
@@ -74,12 +74,16 @@ def _lines(text: str, origin: Origin) -> Iterator[Line]:
         yield Line(algorithm, match[2], match[3].lower())
 
 
-def verify(stem: str, siblings: Siblings, context: OpenContext, origin: Origin) -> dict[str, str]:
+def verify(
+    stem: str, expected: Sequence[str], siblings: Siblings, context: OpenContext, origin: Origin
+) -> dict[str, str]:
     """Verify every file that the manifest lists; return facts.
 
-    A listed file that is missing is reported: who needs it says more.
+    A listed file that is missing is reported: who needs it says more. So is one that ought to be
+    listed and is not.
 
     :param stem: the descriptor's name without ``.ovf``.
+    :param expected: names of the files that the package is made of.
     :raises CorruptError: if a file is not what it was when the package was made.
     """
     name = next((stem + end for end in (".mf", ".MF") if siblings.exists(stem + end)), None)
@@ -94,6 +98,11 @@ def verify(stem: str, siblings: Siblings, context: OpenContext, origin: Origin) 
         else:
             evidence = f"lists {quoted(line.name)}, which is not there"
             _note(context, "manifest-file-missing", manifest.origin, evidence)
+    listed = {line.name for line in lines}
+    left_out = [name for name in expected if name not in listed and siblings.exists(name)]
+    if left_out:
+        evidence = f"does not list {', '.join(quoted(name) for name in left_out)}; not verified"
+        _note(context, "manifest-incomplete", manifest.origin, evidence)
     total = sum(source.size for _, source in found)
     done = 0
     for line, source in found:

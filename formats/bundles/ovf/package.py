@@ -14,7 +14,7 @@ from formats.bundles.ovf.descriptor import (
     parse_envelope,
     strings_of,
 )
-from formats.bundles.ovf.files import open_file
+from formats.bundles.ovf.files import open_file, stored_name
 from formats.bundles.ovf.hardware import Resource, read_hardware
 from formats.bundles.ovf.machine import property_values, read_machine
 from formats.bundles.ovf.manifest import verify
@@ -47,7 +47,8 @@ def open_package(
     root = parse_xml(source, context.limits)
     descriptor = parse_envelope(root, source.origin)
     stem = re.sub(r"\.ovf$", "", name, flags=re.IGNORECASE)
-    manifest = verify(stem, siblings, context, origin)
+    names = [name, *(stored_name(file, siblings) for file in descriptor.files.values())]
+    manifest = verify(stem, names, siblings, context, origin)
     package = _Package(descriptor, strings_of(root), siblings, context, origin)
     return package.open({"ovf-version": descriptor.version, **manifest})
 

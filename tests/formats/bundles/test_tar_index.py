@@ -84,13 +84,14 @@ def test_members_are_those_that_tarfile_finds(tree: Path, tmp_path: Path, comman
     program, *options = command.split()
     need(program)
     archive = tmp_path / "x.tar"
-    run(program, *options, "-cf", archive, "-C", tree, ".")
+    pipes = ["--exclude=./fifo"] if "v7" in command else []  # v7 has none
+    run(program, *options, *pipes, "-cf", archive, "-C", tree, ".")
     with tarfile.open(archive, encoding="utf-8", errors="surrogateescape") as oracle:
         expected = oracle.getmembers()
         contents = {item.name: oracle.extractfile(item) for item in expected if item.isreg()}
         texts = {name: file.read() for name, file in contents.items() if file}
     found = _members_of(archive)
-    assert len(found) == len(expected) > 7
+    assert len(found) == len(expected) >= 8
     for member, item in zip(found, expected, strict=True):
         name = member.path.rstrip(b"/").decode("utf-8", "surrogateescape")
         assert name == item.name

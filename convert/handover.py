@@ -29,7 +29,8 @@ from formats.core.finding import Action, Finding
 from formats.core.opener import Artifact, Node
 from formats.core.reader import Category, Role, Volume
 from formats.core.source import MemorySource
-from formats.guestfs.engine import Appliance, Device
+from formats.guestfs.devices import Device
+from formats.guestfs.engine import Appliance
 from formats.guestfs.settings import EngineSettings
 from formats.recognised.row import RecognisedFormat
 

@@ -72,6 +72,11 @@ class OpenOptions(BaseModel):
     engine: Engine = Field(
         default=Engine.AUTO, description="what reads volumes: own readers, libguestfs, or both"
     )
+    region: str | None = Field(default=None, description="AWS region of ami: and snap: sources")
+    aws_profile: str | None = Field(default=None, description="profile of ~/.aws to use for them")
+    endpoint_url: str | None = Field(
+        default=None, description="where EC2 and EBS answer, if not at the usual place"
+    )
     spool: Path | None = Field(default=None, description="place for decompressed copies")
     limits: Limits = Field(default=DEFAULT_LIMITS, description="limits on untrusted input")
     source_date_epoch: int | None = Field(

@@ -10,8 +10,9 @@ know what would happen makes one and looks at it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -45,11 +46,13 @@ from convert.structure import Part, structure
 from convert.trees import FilteredTree
 from convert.verify import Verification, verify_image
 from convert.version import VERSION
+from formats.bundles.ami.access import Account
+from formats.bundles.ami.image import is_in_cloud, open_in_cloud
 from formats.core.entry import Kind
 from formats.core.errors import ConvertError, FindingsError, UsageError
 from formats.core.finding import Action, Finding
 from formats.core.machine import Machine
-from formats.core.opener import Artifact, open_artifact
+from formats.core.opener import Artifact, Input, open_artifact
 from formats.core.origin import Origin
 from formats.core.tree import Tree, TreeIndex
 
@@ -272,15 +275,26 @@ def opened(
     named = [sources] if isinstance(sources, str | PathLike) else list(sources)
     if not named:
         raise UsageError("no file was named")
-    with open_artifact(
-        [Path(source) for source in named],
-        limits=options.limits,
-        allow_backing=options.allow_backing,
-        keys=read_keys(options.passphrase_files, options.key_files),
-        spool_parent=options.spool,
-        progress=progress,
-    ) as artifact:
+    with ExitStack() as resources:
+        inputs = [_input(os.fspath(source), options, resources) for source in named]
+        artifact = open_artifact(
+            inputs,
+            limits=options.limits,
+            allow_backing=options.allow_backing,
+            keys=read_keys(options.passphrase_files, options.key_files),
+            spool_parent=options.spool,
+            progress=progress,
+        )
+        resources.callback(artifact.close)
         yield artifact
+
+
+def _input(source: str, options: OpenOptions, resources: ExitStack) -> Input:
+    """Return a file's path, or what its name means elsewhere."""
+    if not is_in_cloud(source):
+        return Path(source)
+    account = Account(options.region, options.aws_profile, options.endpoint_url)
+    return open_in_cloud(source, account, resources.callback, options.limits)
 
 
 def make_plan(artifact: Artifact, options: ConvertOptions, notes: Sequence[Finding] = ()) -> Plan:

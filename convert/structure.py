@@ -49,6 +49,8 @@ def structure(artifact: Artifact) -> tuple[Part, ...]:
 def _part(node: Node, around: Machine | None) -> Part:
     volume, info = node.volume, node.tree.info if node.tree is not None else None
     reader = node.reader.name if node.reader is not None else None
+    if reader is None and node.holds_disks:
+        reader = "machine"
     return Part(
         name=_name(node),
         origin=str(node.origin),

@@ -61,6 +61,17 @@ def opening_options(command: _Command) -> _Command:
                 show_default=True,
                 help="What reads volumes: auto takes libguestfs where own readers cannot.",
             ),
+            click.option("--region", metavar="NAME", help="AWS region of ami: and snap: sources."),
+            click.option(
+                "--aws-profile",
+                metavar="NAME",
+                help="Profile of ~/.aws for ami: and snap: sources.",
+            ),
+            click.option(
+                "--endpoint-url",
+                metavar="URL",
+                help="Where EC2 and EBS answer, if not at the usual place.",
+            ),
             click.option(
                 "--spool",
                 metavar="DIR",

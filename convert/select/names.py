@@ -25,8 +25,6 @@ _BY_FOLDER = {
     "disk/by-partlabel/": "PARTLABEL",
 }
 """Folders of links that udev makes, and the tag that says the same in fstab."""
-_WRAPPINGS = frozenset({Category.BUNDLE, Category.COMPRESSION, Category.DISK})
-"""What is around disks, and is none that the kernel sees."""
 _WITHOUT_CASE = frozenset({"UUID", "PARTUUID"})
 
 
@@ -119,8 +117,7 @@ class VolumeNames:
 
     def _take_disks(self, node: Node) -> None:
         """Number disks and their partitions; what is inside of a partition is neither."""
-        category = node.reader.category if node.reader is not None else None
-        if category in _WRAPPINGS and node.children:
+        if node.children and is_wrapping(node):
             for child in node.children:
                 self._take_disks(child)
             return
@@ -153,6 +150,12 @@ class VolumeNames:
         if place is None:
             return None
         return f"/dev/sd{_letters(place.disk)}{place.partition or ''}"
+
+
+def is_wrapping(node: Node) -> bool:
+    """Tell whether a node is something around disks, and none that the kernel sees."""
+    category = node.reader.category if node.reader is not None else None
+    return node.holds_disks or category in {Category.COMPRESSION, Category.DISK}
 
 
 def _unique(nodes: Iterable[Node]) -> Iterable[Node]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from convert.rules.globs import PathPatterns
 from convert.select.machines import machine_view
 from convert.select.mounts import Mounted, mount_all
+from convert.select.names import is_wrapping
 from convert.select.refusal import (
     choose_volume,
     no_root,
@@ -30,7 +31,6 @@ from formats.core.finding import Action, Finding
 from formats.core.machine import Machine
 from formats.core.opener import Artifact, Node
 from formats.core.origin import Origin, printable
-from formats.core.reader import Category
 from formats.core.tree import Tree
 
 
@@ -145,16 +145,12 @@ def _lone_tree(survey: Survey) -> Content | None:
     That it comes as a disk makes no difference, a table of partitions does.
     """
     node, *others = survey.artifact.nodes
-    while len(node.children) == 1 and _is_wrapping(node):
+    while len(node.children) == 1 and is_wrapping(node):
         node = node.children[0]
     if others or node.tree is None or survey.problem(node) is not None:
         return None
     content = survey.content(node)
     return None if content.is_empty else content
-
-
-def _is_wrapping(node: Node) -> bool:
-    return node.reader is not None and node.reader.category is not Category.VOLUMES
 
 
 def _wanted(survey: Survey, wanted: str) -> Content:

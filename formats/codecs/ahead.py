@@ -31,14 +31,21 @@ class UnitCache(Generic[Unit]):
 
     :param decode: returns a unit's content; raises :class:`ConvertError`.
     :param unit_bytes: size of the largest unit.
+    :param threads: how many decode ahead; None: as many as there are processors for.
     """
 
     def __init__(
-        self, decode: Callable[[Unit], BytesLike], *, unit_bytes: int, capacity_bytes: int
+        self,
+        decode: Callable[[Unit], BytesLike],
+        *,
+        unit_bytes: int,
+        capacity_bytes: int,
+        threads: int | None = None,
     ) -> None:
         self._decode = decode
         self._capacity = max(capacity_bytes, unit_bytes)
         self._unit_bytes = unit_bytes
+        self._thread_count = threads
         self._units: OrderedDict[Unit, BytesLike] = OrderedDict()
         self._bytes = 0
         self._in_flight: set[Unit] = set()
@@ -101,7 +108,7 @@ class UnitCache(Generic[Unit]):
             if not self._threads:
                 self._threads = [
                     threading.Thread(target=self._run, name="decode-ahead", daemon=True)
-                    for _ in range(thread_count())
+                    for _ in range(self._thread_count or thread_count())
                 ]
                 for thread in self._threads:
                     thread.start()

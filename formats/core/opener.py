@@ -79,6 +79,13 @@ class Node:
         """Breadcrumb of the volume itself."""
         return self.volume.source.origin
 
+    @property
+    def holds_disks(self) -> bool:
+        """Whether what is inside are disks or files, and not parts of one disk."""
+        if self.reader is None:  # a machine from elsewhere, whose disks are known already
+            return isinstance(self.volume.content, Volumes)
+        return self.reader.category is Category.BUNDLE
+
     def walk(self) -> Iterator[Node]:
         """Yield this node and all inside it, parents first."""
         yield self
@@ -270,7 +277,7 @@ class _Opener:
             node.facts.update(opened.facts)
             node.machine = opened.machine or node.machine
             for number, inner in enumerate(opened.volumes):
-                disk = self._next_disk() if number and _is_bundle(node) else node.disk
+                disk = self._next_disk() if number and node.holds_disks else node.disk
                 node.children.append(self.open_volume(inner, disk, depth, node))
         elif isinstance(opened, Member):
             node.facts.update(opened.facts)
@@ -369,10 +376,6 @@ class _Opener:
             raise CorruptError(f"is not of the format '{name}'", origin=source.origin)
         deeper = _Depth(depth.nesting, depth.compression, depth.backing + 1)
         return reader.open(source, _Context(self, siblings, deeper))
-
-
-def _is_bundle(node: Node) -> bool:
-    return node.reader is not None and node.reader.category is Category.BUNDLE
 
 
 def _scope(node: Node) -> str:

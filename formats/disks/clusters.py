@@ -79,15 +79,24 @@ class ClusterSource:
 
     :param unit_bytes: size of the largest unit.
     :param cache_bytes: what decoded units may take, as in ``limits.cache_bytes``.
+    :param threads: how many decode ahead; None: as many as there are processors for.
     """
 
     def __init__(
-        self, clusters: ClusterMap, origin: Origin, *, unit_bytes: int, cache_bytes: int
+        self,
+        clusters: ClusterMap,
+        origin: Origin,
+        *,
+        unit_bytes: int,
+        cache_bytes: int,
+        threads: int | None = None,
     ) -> None:
         self.size = clusters.size
         self.origin = origin
         self._map = clusters
-        self._cache = UnitCache(clusters.decode, unit_bytes=unit_bytes, capacity_bytes=cache_bytes)
+        self._cache = UnitCache(
+            clusters.decode, unit_bytes=unit_bytes, capacity_bytes=cache_bytes, threads=threads
+        )
 
     def read_at(self, offset: int, length: int) -> BytesLike:
         """See :meth:`ByteSource.read_at`."""

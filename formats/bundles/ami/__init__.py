@@ -1,0 +1,1 @@
+"""Amazon machine images and EBS snapshots, read in place through the EBS direct APIs."""

@@ -9,6 +9,7 @@ from formats.core.entry import Kind, join
 from formats.core.errors import CorruptError, UnsupportedError, quoted
 from formats.core.limits import Limits
 from formats.core.origin import Origin
+from formats.core.reader import Siblings
 from formats.core.source import ByteSource
 
 _JUNK = (b"._", b"PaxHeader/", b"__MACOSX/")
@@ -109,9 +110,24 @@ class MemberSiblings:
             )
         return source
 
+    def beside(self, name: str) -> MemberSiblings:
+        """Return the files beside one of these, which may be in a folder further down."""
+        path = self._path(name)
+        return self if path is None else MemberSiblings(self._members, folder_of(path))
+
     def _path(self, name: str) -> bytes | None:
         path = inner_path(name.encode("utf-8", "surrogateescape"))
         return join(self._folder, path) if path else None
+
+
+def beside(siblings: Siblings, name: str) -> Siblings:
+    """Return the files beside a sibling; on the host, that is all in the same folder."""
+    return siblings.beside(name) if isinstance(siblings, MemberSiblings) else siblings
+
+
+def folder_of(path: bytes) -> bytes:
+    """Return the folder that a path is in; ``b""`` is the archive's top."""
+    return path.rpartition(b"/")[0]
 
 
 def is_junk(path: bytes) -> bool:

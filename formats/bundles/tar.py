@@ -12,7 +12,7 @@ from dataclasses import replace
 from enum import Enum
 from itertools import islice
 
-from formats.bundles.members import Members, MemberSiblings, is_junk, text_of
+from formats.bundles.members import Members, MemberSiblings, folder_of, is_junk, text_of
 from formats.bundles.parts import machine_label, machine_volume, unreadable
 from formats.bundles.tar_index import TarMember, inner_path, is_tar, tar_members
 from formats.bundles.vmx.machine import open_machine
@@ -115,11 +115,6 @@ def only(paths: Sequence[bytes], what: str, source: ByteSource) -> bytes:
             hint="unpack it with 'tar xf' and give the one that is meant",
         )
     return paths[0]
-
-
-def folder_of(path: bytes) -> bytes:
-    """Return the folder that a path is in; ``b""`` is the archive's top."""
-    return path.rpartition(b"/")[0]
 
 
 def disk_paths(members: Members) -> list[bytes]:

@@ -5,9 +5,9 @@ Specification: DMTF DSP0243 clause 6.4. The descriptor ought to come first; any 
 
 from __future__ import annotations
 
-from formats.bundles.members import Members, MemberSiblings, text_of
+from formats.bundles.members import Members, MemberSiblings, folder_of, text_of
 from formats.bundles.ovf.package import open_package
-from formats.bundles.tar import Content, classify, descriptor_path, folder_of
+from formats.bundles.tar import Content, classify, descriptor_path
 from formats.core.errors import CorruptError
 from formats.core.reader import Category, OpenContext, ReaderDoc, Signature, Volumes
 from formats.core.source import ByteSource

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from formats.bundles.members import beside
 from formats.bundles.ovf.descriptor import (
     Descriptor,
     Disk,
@@ -139,7 +140,7 @@ class _Package:
             source = self._source(disk, disk.file, values)
         except ConvertError as error:
             return unreadable(label, error, self.origin)
-        return Volume(source, label, siblings=self.siblings)
+        return Volume(source, label, siblings=beside(self.siblings, label))
 
     def _source(self, disk: Disk, file: File | None, values: Mapping[str, str]) -> ByteSource:
         if disk.parent is not None:

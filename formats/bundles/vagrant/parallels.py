@@ -6,8 +6,7 @@ without snapshots, is what that file is; its own reader reads it.
 
 from __future__ import annotations
 
-from formats.bundles.members import Members, MemberSiblings
-from formats.bundles.tar import folder_of
+from formats.bundles.members import Members, MemberSiblings, folder_of
 from formats.bundles.xml import child_text, children, parse_xml
 from formats.core.errors import CorruptError, UnsupportedError, quoted
 from formats.core.limits import Limits

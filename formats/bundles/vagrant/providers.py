@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from formats.bundles.members import Members
+from formats.bundles.members import Members, folder_of
 from formats.bundles.ovf.ova import open_member
 from formats.bundles.parts import unreadable
 from formats.bundles.tar import (
     descriptor_path,
     disk_paths,
     disk_volumes,
-    folder_of,
     is_machine,
     only,
     vmware_machines,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from formats.bundles.controllers import Bus
+from formats.bundles.members import beside
 from formats.bundles.parts import unreadable
 from formats.bundles.vmx.text import Settings, parse_vmx
 from formats.core.errors import ConvertError, EncryptedError, UnsupportedError, quoted
@@ -163,10 +164,11 @@ class _Disks:
         if self.names.count(label) > 1:
             label = disk.name
         try:
-            source = self.siblings.open(self._name(disk), self.origin)
+            name = self._name(disk)
+            source = self.siblings.open(name, self.origin)
         except ConvertError as error:
             return unreadable(label, error, self.origin)
-        return Volume(source, label, siblings=self.siblings)
+        return Volume(source, label, siblings=beside(self.siblings, name))
 
     def _name(self, disk: Attached) -> str:
         """Return the sibling that is meant: as written, or the last component of a path.

@@ -50,9 +50,10 @@ class BlockSource:
         try:
             data = self._guest.read_device(self._name, offset, length)
         except CallError as error:
-            raise InputReadError(
+            otherwise = InputReadError(
                 f"libguestfs cannot read it: {error.message}", origin=self.origin, offset=offset
-            ) from error
+            )
+            raise self._guest.explain(error, otherwise) from error
         if len(data) != length:
             raise CorruptError("ends before its size", origin=self.origin, offset=offset)
         return data

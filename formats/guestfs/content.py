@@ -63,11 +63,12 @@ class ReadAhead:
             try:
                 data = self._guest.finish(piece.ticket).body
             except CallError as error:
-                raise InputReadError(
+                otherwise = InputReadError(
                     f"libguestfs cannot read it: {error.message}",
                     origin=self._guest.origin,
                     offset=offset,
-                ) from error
+                )
+                raise self._guest.explain(error, otherwise) from error
             if len(data) != piece.length:
                 raise CorruptError("is shorter than its size says", origin=self._guest.origin)
             yield data

@@ -61,7 +61,7 @@ class Appliance:
         origin = sources[0].origin if len(sources) == 1 else Origin(("libguestfs",))
         self._machine = start(sources, settings, origin, progress or _silent)
         self.version = self._machine.binding.version
-        self._guest = Guest(self._machine.worker, settings.call_seconds)
+        self._guest = Guest(self._machine.worker, settings.call_seconds, self._cause)
 
     def devices(self) -> tuple[Device, ...]:
         """Return every device, after RAID, LUKS and LVM were put together.
@@ -147,25 +147,24 @@ class Appliance:
         self._trees[key] = tree
         return point, tree
 
+    def _cause(self) -> ConvertError | None:
+        """Return what went wrong with a disk, as the appliance's kernel cannot know it."""
+        if self._machine.budget.is_exceeded:
+            return LimitError(
+                f"libguestfs wrote more than the {self._settings.overlay_mib:,} MiB that are set"
+                " aside for replayed journals and repairs",
+                origin=self._guest.origin,
+            )
+        return self._machine.server.problem
+
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Turn errors of calls into errors for users, by their real cause where it is known."""
+        """Turn a refused call into an error for users."""
         try:
             yield
-        except (CallError, ConvertError) as error:
-            machine = self._machine
-            if machine.budget.is_exceeded:
-                raise LimitError(
-                    "libguestfs wrote more than the"
-                    f" {self._settings.overlay_mib:,} MiB that are set aside for replayed journals"
-                    " and repairs",
-                    origin=self._guest.origin,
-                ) from error
-            if machine.server.problem is not None:
-                raise machine.server.problem from error
-            if isinstance(error, ConvertError):
-                raise
-            raise CorruptError(f"libguestfs: {error.message}", origin=self._guest.origin) from error
+        except CallError as error:
+            otherwise = CorruptError(f"libguestfs: {error.message}", origin=self._guest.origin)
+            raise self._guest.explain(error, otherwise) from error
 
 
 _BTRFS_TOP = 5

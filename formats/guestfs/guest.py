@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from formats.core.errors import CorruptError
-from formats.guestfs.worker import Json, Reply, Ticket, Worker
+from formats.core.errors import ConvertError, CorruptError
+from formats.guestfs.worker import CallError, Json, Reply, Ticket, Worker
 
 READ_BYTES = 1 << 20
 """Piece of content in one call; the library's messages hold less than 4 MiB."""
@@ -44,15 +44,28 @@ class Status(NamedTuple):
 class Guest:
     """An appliance that runs. Paths of files are bytes, from the appliance's root.
 
+    :param cause: returns what a disk's server knows to have gone wrong.
     :raises CallError: all methods, if the library refuses the call.
     :raises LimitError: all methods, if there is no answer in time.
     :raises CorruptError: all methods, if the appliance went down.
     """
 
-    def __init__(self, worker: Worker, seconds: float) -> None:
+    def __init__(
+        self, worker: Worker, seconds: float, cause: Callable[[], ConvertError | None]
+    ) -> None:
         self.origin = worker.origin
         self._worker = worker
         self._seconds = seconds
+        self._cause = cause
+
+    def explain(self, error: CallError, otherwise: ConvertError) -> ConvertError:
+        """Return why a call was refused: the fault of a disk, if there was one, or ``otherwise``.
+
+        The kernel in the appliance only learns that a disk could not be read or written.
+        """
+        explained = self._cause() or otherwise
+        explained.__cause__ = error
+        return explained
 
     def _call(self, name: str, *arguments: Json, **optional: Json) -> Json:
         request: dict[str, Json] = {

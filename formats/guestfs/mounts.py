@@ -6,6 +6,7 @@ ReiserFS, F2FS and NILFS2 then replay their journals as on any mount. The others
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from collections.abc import Callable, Mapping
 
@@ -94,24 +95,22 @@ def _try_to_mount(
     guest: Guest, device: Device, kind: str, point: str, subvolume: int | None
 ) -> None:
     """Mount with the first options that work."""
-    refusal: CallError | None = None
-    for options in _OPTIONS.get(kind, ("ro",)):
-        wanted = options if subvolume is None else f"{options},subvolid={subvolume}"
-        try:
-            guest.run("mount_vfs", wanted, kind, device.name, point)
-        except CallError as error:
-            refusal = error
-        else:
+    *others, last = _OPTIONS.get(kind, ("ro",))
+    for options in others:
+        with contextlib.suppress(CallError):
+            guest.run("mount_vfs", options, kind, device.name, point)
             return
-    raise _cannot_mount(guest, device, kind, refusal) from refusal
+    wanted = last if subvolume is None else f"{last},subvolid={subvolume}"
+    try:
+        guest.run("mount_vfs", wanted, kind, device.name, point)
+    except CallError as error:
+        raise guest.explain(error, _cannot_mount(guest, device, kind, error)) from error
 
 
-def _cannot_mount(
-    guest: Guest, device: Device, kind: str, refusal: CallError | None
-) -> ConvertError:
+def _cannot_mount(guest: Guest, device: Device, kind: str, refusal: CallError) -> ConvertError:
     """Return the error, with what the appliance's kernel said."""
     origin = guest.origin.child(device.name)
-    said = refusal.message.split("\n")[0] if refusal is not None else ""
+    said = refusal.message.split("\n")[0]
     evidence = _kernel_line(guest, device) or said
     if any(word in f"{said} {evidence}".lower() for word in _UNKNOWN_TO_KERNEL):
         return UnsupportedError(
@@ -162,10 +161,11 @@ def _repair_ext(guest: Guest, device: Device, findings: list[Finding]) -> None:
     try:
         guest.run("e2fsck", device.name, forceall=True)
     except CallError as error:
-        raise CorruptError(
-            f"cannot be repaired: {error.message.split(chr(10))[-1]}",
-            origin=guest.origin.child(device.name),
-        ) from error
+        last_line = error.message.rstrip().rpartition("\n")[2]
+        otherwise = CorruptError(
+            f"cannot be repaired: {last_line}", origin=guest.origin.child(device.name)
+        )
+        raise guest.explain(error, otherwise) from error
     _note(guest, device, findings, "filesystem-repaired", "e2fsck -fy changed it, in memory")
 
 

@@ -18,8 +18,8 @@ from formats.guestfs.guest import Guest, Status, Xattrs
 from formats.guestfs.worker import CallError
 
 _BATCH_NAMES = 1000
-_FOREIGN_XATTRS = (b"system.ntfs_", b"ntfs.", b"system.cifs_")
-"""What drivers make up for their own use and no Linux filesystem would store."""
+_FOREIGN_XATTRS = (b"system.ntfs_", b"trusted.SGI_ACL_")
+"""What drivers make up: parts of NTFS's records, and XFS's second names of ACLs."""
 
 
 class GuestTree:
@@ -179,9 +179,10 @@ class _Walk:
         )
 
     def _unreadable(self, path: bytes, error: CallError) -> ConvertError:
-        return naming(
-            path, InputReadError(f"libguestfs cannot read it: {error.message}", origin=self._origin)
+        otherwise = InputReadError(
+            f"libguestfs cannot read it: {error.message}", origin=self._origin
         )
+        return naming(path, self._guest.explain(error, otherwise))
 
     def _too_much(self, what: str, path: bytes) -> LimitError:
         return LimitError(f"{quoted(path)} {what}", origin=self._origin)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -97,7 +98,7 @@ def _kernel_row(
     full = os.path.join(base, path) if path else base
     kind = _KINDS[stat.S_IFMT(status.st_mode)]
     is_device = kind in {Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE}
-    names = sorted(os.fsencode(name) for name in os.listxattr(full, follow_symlinks=False))
+    names = _xattr_names(full)
     return Row(
         kind=kind,
         mode=stat.S_IMODE(status.st_mode),
@@ -111,6 +112,16 @@ def _kernel_row(
         digest=_file_digest(full) if kind is Kind.FILE else None,
         links=members.get((status.st_dev, status.st_ino), ()),
     )
+
+
+def _xattr_names(path: bytes) -> list[bytes]:
+    try:
+        names = os.listxattr(path, follow_symlinks=False)
+    except OSError as error:
+        if error.errno != errno.ENOTSUP:  # a filesystem that has none at all
+            raise
+        return []
+    return sorted(os.fsencode(name) for name in names)
 
 
 def _file_digest(path: bytes) -> str:

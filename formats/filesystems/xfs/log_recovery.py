@@ -83,6 +83,6 @@ def _replayed(
         replay.carry_out(transaction)
     how_much = replay.finish()
     if active.torn:
-        how_much += f", {active.torn:,} records at the end that were not written whole"
+        how_much += f"; records not all written, the last {active.torn:,} left out"
     current = overlay.over()
     return Recovered(current, read_superblock(current), how_much)

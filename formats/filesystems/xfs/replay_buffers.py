@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntFlag
 
-import google_crc32c
-
 from formats.core.source import BytesLike
+from formats.filesystems.xfs.checksums import set_checksum
 from formats.filesystems.xfs.log_record import Log
 from formats.filesystems.xfs.log_transactions import Item
 from formats.filesystems.xfs.replay_overlay import Data, Overlay
@@ -127,13 +126,6 @@ def _header(data: Data, superblock: Superblock) -> _Header | None:
     # Without the filesystem's UUID it is something else, or was left over by another filesystem.
     is_ours = data[header.uuid : header.uuid + 16] == superblock.metadata_uuid
     return header if is_ours else None
-
-
-def set_checksum(data: bytearray, offset: int) -> None:
-    """Set the checksum of a structure that is to be written."""
-    data[offset : offset + _WORD_BYTES] = bytes(_WORD_BYTES)
-    checksum: int = google_crc32c.value(bytes(data))
-    data[offset : offset + _WORD_BYTES] = checksum.to_bytes(_WORD_BYTES, "little")
 
 
 class BufferReplay:

@@ -15,14 +15,11 @@ from enum import IntFlag
 
 from formats.core.errors import CorruptError
 from formats.core.source import BytesLike
+from formats.filesystems.xfs.checksums import set_checksum
 from formats.filesystems.xfs.inode import FORMAT_BTREE
 from formats.filesystems.xfs.log_record import Log
 from formats.filesystems.xfs.log_transactions import Item
-from formats.filesystems.xfs.replay_buffers import (
-    INODE_CHECKSUM_OFFSET,
-    NEXT_UNLINKED_OFFSET,
-    set_checksum,
-)
+from formats.filesystems.xfs.replay_buffers import INODE_CHECKSUM_OFFSET, NEXT_UNLINKED_OFFSET
 from formats.filesystems.xfs.replay_forks import CORE_V3_BYTES, Fork, forks
 from formats.filesystems.xfs.replay_overlay import Overlay
 from formats.filesystems.xfs.replay_trees import ExtentTrees

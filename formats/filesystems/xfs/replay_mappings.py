@@ -10,9 +10,10 @@ from __future__ import annotations
 import struct
 
 from formats.core.errors import CorruptError, UnsupportedError
+from formats.filesystems.xfs.checksums import set_checksum
 from formats.filesystems.xfs.log_record import Log
 from formats.filesystems.xfs.log_transactions import Item
-from formats.filesystems.xfs.replay_buffers import INODE_CHECKSUM_OFFSET, set_checksum
+from formats.filesystems.xfs.replay_buffers import INODE_CHECKSUM_OFFSET
 from formats.filesystems.xfs.replay_forks import forks
 from formats.filesystems.xfs.replay_overlay import Overlay
 from formats.filesystems.xfs.replay_trees import LONGEST_EXTENT, Extent, ExtentTrees

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from formats.core.reader import Category, Signature
 from formats.core.registry import SUPERSEDES_ALL
-from formats.recognised.row import RecognisedFormat
+from formats.core.source import ByteSource
+from formats.recognised import probes
+from formats.recognised.row import RecognisedFormat, signature_suffices
 
 _QEMU_IMG = "convert it with 'qemu-img convert -O qcow2' first"
 # An image with a trailer starts with the guest's own bytes: partition table, filesystem.
@@ -16,11 +20,19 @@ def _disk(
     title: str,
     *signatures: Signature,
     hint: str = _QEMU_IMG,
+    check: Callable[[ByteSource], bool] = signature_suffices,
     supersedes: frozenset[str] = frozenset(),
     family: str | None = None,
 ) -> RecognisedFormat:
     return RecognisedFormat(
-        name, Category.DISK, signatures, title, hint, supersedes=supersedes, family=family
+        name,
+        Category.DISK,
+        signatures,
+        title,
+        hint,
+        check=check,
+        supersedes=supersedes,
+        family=family,
     )
 
 
@@ -39,6 +51,15 @@ DISKS: tuple[RecognisedFormat, ...] = (
         Signature(0, b"EVF\x09\x0d\x0a\xff\x00"),
         Signature(0, b"EVF2\x0d\x0a\x81\x00"),
         hint="write it out as a raw disk with 'ewfexport -f raw' first",
+    ),
+    _disk(
+        "parallels-bundle",
+        "the description of a Parallels disk",
+        Signature(0, b"<?xml"),
+        Signature(0, b"<Parallels_disk_image"),
+        hint="give the image beside it (.hds), if there is one only; merge others with"
+        " 'prl_disk_tool merge'",
+        check=probes.is_parallels_description,
     ),
     _disk("qed", "a QEMU enhanced disk (qed)", Signature(0, b"QED\0")),
     _disk(

@@ -36,6 +36,11 @@ def is_ntfs(source: ByteSource) -> bool:
     )
 
 
+def is_parallels_description(source: ByteSource) -> bool:
+    """Look for the root element of a DiskDescriptor.xml behind the XML declaration."""
+    return b"<Parallels_disk_image" in bytes(source.read_at(0, 4096))
+
+
 def is_hfs_plus(source: ByteSource) -> bool:
     """Check the version and block size of the volume header (Apple TN1150)."""
     header = _at(source, 1024, 48)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from formats.core.errors import CorruptError, UnsupportedError
@@ -54,6 +55,14 @@ class FileExtent(NamedTuple):
     inline: bytes | None = None
     compression: int = 0
 
+    def part(self, start: int, end: int) -> FileExtent:
+        """Return what it has of some bytes of the file, which lie in it."""
+        skipped = start - self.start
+        logical = self.logical + skipped if self.logical else 0
+        return self._replace(
+            start=start, length=end - start, logical=logical, skip=self.skip + skipped
+        )
+
 
 def parse_extent(start: int, data: bytes, sector_bytes: int, *, has_sums: bool) -> FileExtent:
     """Return what one item says.
@@ -94,3 +103,29 @@ def parse_extent(start: int, data: bytes, sector_bytes: int, *, has_sums: bool) 
         raise CorruptError(f"the compressed extent at {start:,} has impossible sizes")
     unit = Unit(logical, stored, size, compression, has_sums)
     return FileExtent(start, length, unit=unit, skip=skip)
+
+
+def overlaid(
+    below: Iterable[FileExtent], end: int, above: Sequence[FileExtent], sector_bytes: int
+) -> Iterator[FileExtent]:
+    """Yield extents of a file, where newer ones have taken the place of older ones.
+
+    :param below: the older ones, in order; what lies behind ``end`` is gone.
+    :param above: the newer ones, in order; they do not overlap.
+    """
+    position = index = 0
+    for extent in below:
+        # An inline extent has a sector to itself.
+        last = min(extent.start + extent.length + -extent.length % sector_bytes, end)
+        start = extent.start
+        while (start := max(start, position)) < last:
+            if index < len(above) and above[index].start <= start:
+                newer = above[index]
+                yield newer
+                position = newer.start + newer.length + -newer.length % sector_bytes
+                index += 1
+                continue
+            stop = min(last, above[index].start) if index < len(above) else last
+            yield extent.part(start, min(stop, extent.start + extent.length))
+            start = stop
+    yield from above[index:]

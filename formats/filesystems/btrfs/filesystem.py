@@ -16,18 +16,22 @@ from formats.core.origin import Origin
 from formats.filesystems.btrfs.btree import Tree
 from formats.filesystems.btrfs.chunks import Chunk, chunks_of_array, parse_chunk
 from formats.filesystems.btrfs.content import ContentReader
-from formats.filesystems.btrfs.index import InodeIndex
-from formats.filesystems.btrfs.inode import parse_refs
+from formats.filesystems.btrfs.index import Attributes, InodeIndex, Inodes, checked_attributes
+from formats.filesystems.btrfs.inode import Inode, parse_inode, parse_names, parse_refs
 from formats.filesystems.btrfs.items import (
     CHUNK_ITEM,
     CSUM_TREE,
     DEV_ITEM,
     FIRST_FREE,
     FS_TREE,
+    INODE_ITEM,
     INODE_REF,
+    XATTR_ITEM,
     Key,
 )
+from formats.filesystems.btrfs.log import LogReader, Logs
 from formats.filesystems.btrfs.nodes import NodeReader, Pointer
+from formats.filesystems.btrfs.replay import ReplayedInodes
 from formats.filesystems.btrfs.roots import Root, Roots, read_roots
 from formats.filesystems.btrfs.space import Device, Space
 from formats.filesystems.btrfs.sums import DataReader
@@ -58,22 +62,22 @@ class BtrfsFilesystem:
         self.superblock = max(
             (device.superblock for device in devices.values()), key=lambda one: one.generation
         )
-        if self.superblock.log_root:
-            raise UnsupportedError(
-                "has a log of what was synced since the last commit, which is not read",
-                origin=origin,
-                hint="mount a copy once, and unmount it",
-            )
         self.space = self._space(devices, note)
         self.nodes = NodeReader(self.space, self.superblock, limits.cache_bytes)
         superblock = self.superblock
         root = Pointer(superblock.root, superblock.root_level, superblock.generation)
         self.roots: Roots = read_roots(Tree(self.nodes, root), limits)
+        logs = LogReader(self.nodes, superblock).read() if superblock.log_root else Logs()
+        self.logs = logs.subvolumes
         data = DataReader(
-            self.space, self.tree(CSUM_TREE), superblock.checksum, superblock.sector_bytes
+            self.space,
+            self.tree(CSUM_TREE),
+            superblock.checksum,
+            superblock.sector_bytes,
+            logs.sums,
         )
         self.content = ContentReader(data, self.space, superblock.sector_bytes, limits.cache_bytes)
-        self._indices: OrderedDict[int, InodeIndex] = OrderedDict()
+        self._inodes: OrderedDict[int, Inodes] = OrderedDict()
         self._lock = threading.Lock()
 
     def _space(self, devices: dict[int, Device], note: Callable[[Finding], None]) -> Space:
@@ -150,23 +154,54 @@ class BtrfsFilesystem:
             raise CorruptError(f"has no tree {number:,}", origin=self.origin)
         return root
 
-    def index(self, number: int) -> InodeIndex:
+    def inodes(self, number: int) -> Inodes:
         """Return the inodes of a subvolume; those that were asked for last are kept.
 
         :raises CorruptError: if its tree is damaged.
         """
         with self._lock:
-            index = self._indices.get(number)
-            if index is None:
-                index = self._indices[number] = InodeIndex(self.tree(number), self.limits)
-                while len(self._indices) > 1 and self._index_bytes() > _MOST_INDEX_BYTES:
-                    self._indices.popitem(last=False)
+            inodes = self._inodes.get(number)
+            if inodes is None:
+                inodes = self._inodes[number] = self._read_inodes(number)
+                while len(self._inodes) > 1 and self._bytes_kept() > _MOST_INDEX_BYTES:
+                    self._inodes.popitem(last=False)
             else:
-                self._indices.move_to_end(number)
-            return index
+                self._inodes.move_to_end(number)
+            return inodes
 
-    def _index_bytes(self) -> int:
-        return sum(index.bytes_kept for index in self._indices.values())
+    def _read_inodes(self, number: int) -> Inodes:
+        index = InodeIndex(self.tree(number), self.superblock.sector_bytes, self.limits)
+        log = self.logs.get(number)
+        if log is None:
+            return index
+        return ReplayedInodes(index, log, self.superblock.sector_bytes, self.limits, self.origin)
+
+    def _bytes_kept(self) -> int:
+        return sum(inodes.bytes_kept for inodes in self._inodes.values())
+
+    def root_folder(self, number: int) -> tuple[Inode, Attributes]:
+        """Return the root folder of a subvolume and its attributes, without reading the rest.
+
+        :raises CorruptError: if it is not there, or damaged.
+        """
+        root: Inode | None = None
+        attributes: Attributes = ()
+        if number in self.logs:
+            inodes = self.inodes(number)
+            root, attributes = inodes.inode(FIRST_FREE), inodes.attributes(FIRST_FREE)
+        else:
+            found: list[tuple[bytes, bytes]] = []
+            for item in self.tree(number).items_from(Key(FIRST_FREE, INODE_ITEM, 0)):
+                if item.number != FIRST_FREE or item.kind > XATTR_ITEM:
+                    break
+                if item.kind == INODE_ITEM:
+                    root = parse_inode(item.data)
+                elif item.kind == XATTR_ITEM:
+                    found += [(name.name, name.value) for name in parse_names(item.data)]
+            attributes = checked_attributes(found, FIRST_FREE, self.limits)
+        if root is None:
+            raise CorruptError(f"subvolume {number:,} has no root folder", origin=self.origin)
+        return root, attributes
 
     def path(self, number: int) -> bytes:
         """Return the path of a subvolume from the top of the filesystem.
@@ -184,17 +219,25 @@ class BtrfsFilesystem:
 
     def _folder_path(self, subvolume: int, folder: int) -> bytes:
         """Return the path of a folder in its subvolume."""
-        tree = self.tree(subvolume)
         parts: list[bytes] = []
         while folder != FIRST_FREE:
-            item = next(tree.items_from(Key(folder, INODE_REF, 0)), None)
-            if item is None or item[:2] != (folder, INODE_REF) or len(parts) > self.limits.depth:
-                raise CorruptError(
-                    f"folder {folder:,} of subvolume {subvolume:,} has no path", origin=self.origin
-                )
-            ref = next(parse_refs(item.offset, item.data), None)
-            if ref is None:
-                raise CorruptError(f"folder {folder:,} has no name", origin=self.origin)
-            parts.append(ref.name)
-            folder = ref.folder
+            if len(parts) > self.limits.depth:
+                raise CorruptError(f"folder {folder:,} has no path", origin=self.origin)
+            folder, name = self._folder_name(subvolume, folder)
+            parts.append(name)
         return b"/".join(reversed(parts))
+
+    def _folder_name(self, subvolume: int, folder: int) -> tuple[int, bytes]:
+        """Return which folder a folder is in, and its name there."""
+        if subvolume in self.logs:
+            inodes = self.inodes(subvolume)
+            moved = inodes.moved.get(folder) if isinstance(inodes, ReplayedInodes) else None
+            if moved is not None:
+                return moved
+        item = next(self.tree(subvolume).items_from(Key(folder, INODE_REF, 0)), None)
+        if item is not None and item[:2] == (folder, INODE_REF):
+            for ref in parse_refs(item.offset, item.data):
+                return ref.folder, ref.name
+        raise CorruptError(
+            f"folder {folder:,} of subvolume {subvolume:,} has no name", origin=self.origin
+        )

@@ -12,11 +12,13 @@ import bisect
 import struct
 from array import array
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 from formats.core.errors import CorruptError, LimitError
 from formats.core.limits import Limits
 from formats.filesystems.btrfs.btree import LeafOrder, Tree
-from formats.filesystems.btrfs.inode import INODE_BYTES, Inode, parse_inode, parse_names
+from formats.filesystems.btrfs.extents import FileExtent, parse_extent
+from formats.filesystems.btrfs.inode import INODE_BYTES, Inode, Named, parse_inode, parse_names
 from formats.filesystems.btrfs.items import (
     DIR_INDEX,
     EXTENT_DATA,
@@ -38,14 +40,47 @@ _NOWHERE = (1 << 32) - 1
 _INTERESTING = frozenset({INODE_ITEM, XATTR_ITEM, DIR_INDEX, EXTENT_DATA})
 
 
+class Inodes(Protocol):
+    """What is known of a subvolume's inodes. May be used from several threads."""
+
+    @property
+    def bytes_kept(self) -> int:
+        """How much memory it takes, about."""
+        ...
+
+    def inode(self, number: int) -> Inode | None:
+        """Return what an inode item says; None if there is none of that number."""
+        ...
+
+    def attributes(self, number: int) -> Attributes:
+        """Return an inode's extended attributes, sorted by name."""
+        ...
+
+    def names(self, number: int) -> Iterator[Named]:
+        """Yield a folder's names in any order, as they are stored.
+
+        :raises CorruptError: if they are damaged; without a breadcrumb.
+        """
+        ...
+
+    def extents(self, number: int, *, has_sums: bool) -> Iterator[FileExtent]:
+        """Yield a file's extents by offset; what is between them is zeros.
+
+        :param has_sums: whether its data has checksums.
+        :raises CorruptError: if they are damaged; without a breadcrumb.
+        """
+        ...
+
+
 class InodeIndex:
-    """What a subvolume's tree says of its inodes.
+    """What a subvolume's tree says of its inodes; see :class:`Inodes`.
 
     :raises CorruptError: if the tree is damaged.
     """
 
-    def __init__(self, tree: Tree, limits: Limits) -> None:
+    def __init__(self, tree: Tree, sector_bytes: int, limits: Limits) -> None:
         self._tree = tree
+        self._sector_bytes = sector_bytes
         self._limits = limits
         self._numbers = array("Q")
         self._records = bytearray()
@@ -57,7 +92,7 @@ class InodeIndex:
 
     @property
     def bytes_kept(self) -> int:
-        """How much memory it takes, about."""
+        """See :attr:`Inodes.bytes_kept`."""
         return len(self._records) + 8 * (len(self._numbers) + 2 * len(self._leaves))
 
     def _add(self, number: int, inode: Inode, attributes: Attributes, place: int) -> None:
@@ -74,22 +109,26 @@ class InodeIndex:
         return _RECORD.unpack_from(self._records, index * _RECORD.size)
 
     def inode(self, number: int) -> Inode | None:
-        """Return what an inode item says; None if there is none of that number."""
+        """See :meth:`Inodes.inode`."""
         record = self._record(number)
         return Inode(*record[:-3]) if record is not None else None
 
     def attributes(self, number: int) -> Attributes:
-        """Return an inode's extended attributes, by name."""
+        """See :meth:`Inodes.attributes`."""
         record = self._record(number)
         return self._attributes[record[-3]] if record is not None else ()
 
-    def names(self, number: int) -> Iterator[Item]:
-        """Yield the items with a folder's names, by their index in it."""
-        return self._items(number, DIR_INDEX)
+    def names(self, number: int) -> Iterator[Named]:
+        """See :meth:`Inodes.names`."""
+        for item in self._items(number, DIR_INDEX):
+            for target, kind, name, _ in parse_names(item.data):
+                yield Named(name, target, kind, item.offset)
 
-    def extents(self, number: int) -> Iterator[Item]:
-        """Yield the items of a file's extents, by offset."""
-        return self._items(number, EXTENT_DATA)
+    def extents(self, number: int, *, has_sums: bool) -> Iterator[FileExtent]:
+        """See :meth:`Inodes.extents`."""
+        sector_bytes = self._sector_bytes
+        for item in self._items(number, EXTENT_DATA):
+            yield parse_extent(item.offset, item.data, sector_bytes, has_sums=has_sums)
 
     def _items(self, number: int, kind: int) -> Iterator[Item]:
         record = self._record(number)

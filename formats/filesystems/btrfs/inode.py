@@ -20,6 +20,7 @@ _INODE = struct.Struct(
     "40x24x"  # 0x48 sequence, reserved; access and change time
     "qI12x"  # 0x88 modification time, creation time
 )
+_GENERATION = struct.Struct("<Q")
 _DIR_ITEM = struct.Struct("<QBQ8x2HB")  # location; transaction; length of value and of name, type
 _REF = struct.Struct("<QH")  # index in the folder, length of the name
 _EXTREF = struct.Struct("<QQH")  # folder, index in it, length of the name
@@ -68,6 +69,18 @@ class Name(NamedTuple):
     value: bytes
 
 
+class Named(NamedTuple):
+    """What is in a folder.
+
+    :ivar position: index of the name, which only grows as names are added.
+    """
+
+    name: bytes
+    number: int
+    kind: int
+    position: int
+
+
 class Ref(NamedTuple):
     """A name as the inode has it that is named."""
 
@@ -87,6 +100,12 @@ def parse_inode(data: bytes) -> Inode:
     if inode.nanoseconds >= 1_000_000_000:
         raise CorruptError(f"a time has {inode.nanoseconds:,} nanoseconds")
     return inode
+
+
+def generation_of(data: bytes) -> int:
+    """Return the transaction that an inode item says it was made in."""
+    generation: int = _GENERATION.unpack_from(data)[0]
+    return generation
 
 
 def parse_names(data: bytes) -> Iterator[Name]:

@@ -26,7 +26,9 @@ INODE_ITEM = 1
 INODE_REF = 12
 INODE_EXTREF = 13
 XATTR_ITEM = 24
-ORPHAN_ITEM = 48
+VERITY_ITEMS = (36, 37)
+"""A descriptor, and a tree of hashes: what fs-verity needs that reads through it."""
+DIR_LOG_ITEM = 60
 DIR_LOG_INDEX = 72
 DIR_ITEM = 84
 DIR_INDEX = 96

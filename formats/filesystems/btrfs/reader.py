@@ -34,7 +34,6 @@ from formats.filesystems.btrfs.superblock import (
     CompatRo,
     Incompat,
     State,
-    Superblock,
     read_superblock,
 )
 from formats.filesystems.content_tree import ContentTree
@@ -55,7 +54,7 @@ class BtrfsReader:
         " compression; single, DUP, RAID0, RAID1, RAID1C3, RAID1C4, RAID10, RAID5 and RAID6 over"
         " all devices, and without some of them where there are copies; checksums of metadata and"
         " data are verified (crc32c, xxhash64, sha256, blake2b), and where one copy is damaged"
-        " another is used",
+        " another is used; what was synced since the last commit is replayed in memory",
         refuses="zoned devices, extent-tree-v2, raid-stripe-tree, encryption, seed devices, unknown"
         " incompatible features",
     )
@@ -113,13 +112,17 @@ def _filesystem(devices: Sequence[Device], context: OpenContext) -> BtrfsFilesys
     source = devices[0].source
     filesystem = BtrfsFilesystem(by_number, source.origin, context.limits, context.note)
     context.on_close(filesystem.content.close)
-    for rule, evidence in _notes(filesystem.superblock, devices):
+    for rule, evidence in _notes(filesystem, devices):
         context.note(_finding(rule, source, evidence))
     return filesystem
 
 
-def _notes(superblock: Superblock, devices: Sequence[Device]) -> Iterator[tuple[str, str]]:
-    """Yield rule and evidence of reasons to doubt what is there."""
+def _notes(filesystem: BtrfsFilesystem, devices: Sequence[Device]) -> Iterator[tuple[str, str]]:
+    """Yield rule and evidence of what was done, and of reasons to doubt what is there."""
+    superblock, logs = filesystem.superblock, filesystem.logs
+    if logs:
+        inodes = sum(len(log) for log in logs.values())
+        yield "journal-replayed", f"{inodes:,} inodes were synced after the last commit"
     if State.ERROR in superblock.state:
         yield "filesystem-errors", "the kernel met errors in it: run 'btrfs check' on a copy"
     count = superblock.device_count
@@ -205,6 +208,7 @@ def tree_info(filesystem: BtrfsFilesystem, number: int, path: bytes) -> TreeInfo
             "sector size": str(superblock.sector_bytes),
             "devices": str(superblock.device_count),
             "profiles": filesystem.space.chunk_map.profiles(),
+            "log": "replayed" if number in filesystem.logs else "clean",
             "features": " ".join(features),
         },
     )

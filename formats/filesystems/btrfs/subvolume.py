@@ -9,21 +9,15 @@ from formats.core.errors import ConvertError, CorruptError, LimitError
 from formats.core.limits import Limits
 from formats.core.origin import Origin
 from formats.core.source import BytesLike
-from formats.filesystems.btrfs.extents import FileExtent, parse_extent
+from formats.filesystems.btrfs.extents import FileExtent
 from formats.filesystems.btrfs.filesystem import BtrfsFilesystem
-from formats.filesystems.btrfs.index import Attributes, InodeIndex, checked_attributes
-from formats.filesystems.btrfs.inode import NO_DATA_SUMS, Inode, parse_inode, parse_names
-from formats.filesystems.btrfs.items import (
-    FIRST_FREE,
-    INODE_ITEM,
-    ROOT_ITEM,
-    XATTR_ITEM,
-    Key,
-)
+from formats.filesystems.btrfs.index import Attributes, Inodes
+from formats.filesystems.btrfs.inode import NO_DATA_SUMS, Inode
+from formats.filesystems.btrfs.items import FIRST_FREE, INODE_ITEM, ROOT_ITEM
 from formats.filesystems.btrfs.roots import Link
 from formats.filesystems.walk import MODE_KINDS, Names, Node
 
-_TYPE_MASK = 0xF000
+_TYPE_MASK, _FOLDER = 0xF000, 0x4000
 _PERMISSIONS = 0o7777
 _DEVICES = frozenset({Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE})
 _NUMBER_BITS = 64
@@ -54,11 +48,11 @@ class SubvolumeNodes:
         return self._filesystem.superblock.total_bytes
 
     @property
-    def _index(self) -> InodeIndex:
-        return self._filesystem.index(self._number)
+    def _inodes(self) -> Inodes:
+        return self._filesystem.inodes(self._number)
 
     def _inode(self, number: int) -> Inode:
-        inode = self._index.inode(number)
+        inode = self._inodes.inode(number)
         if inode is None:
             raise self.damaged("is not there, and has a name", number)
         return inode
@@ -67,7 +61,6 @@ class SubvolumeNodes:
         """See :meth:`formats.filesystems.walk.Walkable.node`."""
         if number < 0:
             return self._root_of_other(number)
-        index = self._index
         inode = self._inode(number)
         kind = MODE_KINDS.get(inode.mode & _TYPE_MASK)
         if kind is None:
@@ -75,7 +68,7 @@ class SubvolumeNodes:
         return _node(
             kind,
             inode,
-            index.attributes(number),
+            self._inodes.attributes(number),
             self._target(number, inode) if kind is Kind.SYMLINK else None,
         )
 
@@ -97,20 +90,19 @@ class SubvolumeNodes:
             return []
         found: Names = []
         append, origin, most = found.append, self.origin, self.limits.folder_entries
-        for item in self._index.names(number):
-            try:
-                for target, kind, name, _ in parse_names(item.data):
-                    check_name(name, origin)
-                    if kind == INODE_ITEM:
-                        append((name, target))
-                    elif kind == ROOT_ITEM:
-                        append((name, self._nested(number, target, name)))
-                    else:
-                        raise CorruptError(f"a name leads to an item of kind {kind}")
-            except CorruptError as error:
-                raise self.damaged(f"is a damaged folder: {error.message}", number) from error
-            if len(found) > most:
-                raise LimitError(f"has more than {most:,} names", origin=origin)
+        try:
+            for name, target, kind, _ in self._inodes.names(number):
+                check_name(name, origin)
+                if kind == INODE_ITEM:
+                    append((name, target))
+                elif kind == ROOT_ITEM:
+                    append((name, self._nested(number, target, name)))
+                else:
+                    raise CorruptError(f"a name leads to an item of kind {kind}")
+                if len(found) > most:
+                    raise LimitError(f"has more than {most:,} names", origin=origin)
+        except CorruptError as error:
+            raise self.damaged(f"is a damaged folder: {error.message}", number) from error
         return found
 
     def _nested(self, folder: int, subvolume: int, name: bytes) -> int:
@@ -130,21 +122,12 @@ class SubvolumeNodes:
         if folder:
             inode = self._inode(folder)
             return _node(Kind.FOLDER, inode._replace(mode=_EMPTY_MODE), (), None)
-        found: list[tuple[bytes, bytes]] = []
-        root: Inode | None = None
-        tree = self._filesystem.tree(-number)
-        for item in tree.items_from(Key(FIRST_FREE, INODE_ITEM, 0)):
-            if item.number != FIRST_FREE or item.kind > XATTR_ITEM:
-                break
-            if item.kind == INODE_ITEM:
-                root = parse_inode(item.data)
-            elif item.kind == XATTR_ITEM:
-                found += [(name.name, name.value) for name in parse_names(item.data)]
-        if root is None or root.mode & _TYPE_MASK != 0x4000:
+        root, attributes = self._filesystem.root_folder(-number)
+        if root.mode & _TYPE_MASK != _FOLDER:
             raise CorruptError(
                 f"the root of subvolume {-number:,} is no folder", origin=self.origin
             )
-        return _node(Kind.FOLDER, root, checked_attributes(found, FIRST_FREE, self.limits), None)
+        return _node(Kind.FOLDER, root, attributes, None)
 
     def folder_bytes(self, number: int) -> int:
         """Return 0: each name is an item of its own, and there are no two of one key."""
@@ -159,15 +142,10 @@ class SubvolumeNodes:
         has_sums = not inode.flags & NO_DATA_SUMS
         content = self._filesystem.content
         try:
-            extents = self._extents(number, has_sums=has_sums)
+            extents = self._inodes.extents(number, has_sums=has_sums)
             yield from content.read(extents, inode.size, has_sums=has_sums)
         except ConvertError as error:
             raise error.at(self.origin) from error.__cause__
-
-    def _extents(self, number: int, *, has_sums: bool) -> Iterator[FileExtent]:
-        sector_bytes = self._filesystem.superblock.sector_bytes
-        for item in self._index.extents(number):
-            yield parse_extent(item.offset, item.data, sector_bytes, has_sums=has_sums)
 
     def will_read(self, numbers: Sequence[int]) -> None:
         """See :meth:`formats.filesystems.content_tree.ContentFilesystem.will_read`."""
@@ -175,7 +153,7 @@ class SubvolumeNodes:
 
     def _hinted(self, number: int) -> Iterable[FileExtent]:
         inode = self._inode(number)
-        return self._extents(number, has_sums=not inode.flags & NO_DATA_SUMS)
+        return self._inodes.extents(number, has_sums=not inode.flags & NO_DATA_SUMS)
 
     def damaged(self, what: str, number: int) -> CorruptError:
         """See :meth:`formats.filesystems.walk.Walkable.damaged`."""

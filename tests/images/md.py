@@ -1,22 +1,19 @@
 """Arrays of Linux RAID as the kernel and mdadm made them.
 
 Making them takes the kernel's md driver, which build machines need not have, so they are kept here.
-They were made in a virtual machine with Linux 6.1 and mdadm 4.2: ``mdadm --create``, filled with
-:func:`numbered` sectors through ``/dev/md…``, changed as the name says (``--fail``, ``--add``,
-``--grow`` …), stopped, and their members taken. What was written after a member failed is numbered
-by another letter, so that stale sectors show.
+They were made in a virtual machine with Linux 6.1 and mdadm 4.2: ``mdadm --create``, filled as
+:mod:`tests.images.kernel_made` has it, changed as the name says (``--fail``, ``--add``, ``--grow``
+…), stopped, and their members taken.
 """
 
 from __future__ import annotations
 
 import base64
-import lzma
 import struct
-import tarfile
 import zlib
-from io import BytesIO
 from pathlib import Path
 
+from tests.images.kernel_made import kept, unpacked
 from tests.images.volumes import MIB, patch
 
 MD_MEMBER_BYTES = 8 * MIB
@@ -63,22 +60,12 @@ def add_md_superblock(device: Path, version: str) -> Path:
     return patch(device, offset, zlib.decompress(base64.b85decode(block)))
 
 
-_ARRAYS = Path(__file__).parent / "md_arrays"
-ARRAYS = tuple(sorted(path.name.removesuffix(".tar.xz") for path in _ARRAYS.iterdir()))
+ARRAYS = kept("md_arrays")
 
 
 def members(name: str, folder: Path) -> list[Path]:
     """Unpack the members of an array, in the order in which ``mdadm --create`` was given them."""
-    packed = lzma.decompress((_ARRAYS / f"{name}.tar.xz").read_bytes())
-    with tarfile.open(fileobj=BytesIO(packed)) as archive:
-        archive.extractall(folder, filter="data")
-        return [folder / member for member in archive.getnames()]
-
-
-def numbered(sectors: int, letter: str) -> bytes:
-    """Return what an array was filled with: sectors that each hold their number."""
-    lines = (b"<%s %08d>\n" % (letter.encode(), number) for number in range(sectors))
-    return b"".join(line.ljust(512, b"\0") for line in lines)
+    return unpacked("md_arrays", name, folder)
 
 
 def resealed(member: Path, offset: int, **fields: int) -> Path:

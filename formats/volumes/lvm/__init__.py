@@ -3,9 +3,9 @@
 Written from ``lvm.conf(5)`` (the text format), ``lvmsystemid(7)``, ``pvck(8)`` (which prints every
 field of the headers), Red Hat's description of LVM metadata and the format document of libvslvm.
 
-Read: linear and striped volumes, the origins of old-style snapshots, volumes of zeros. Everything
-else is named in its volume's problem: thin, cached, mirrored, RAID, VDO, snapshots. LVM1 is a
-row of :mod:`formats.recognised`.
+Read: linear, striped and mirrored volumes, all RAID types, the origins of old-style snapshots,
+volumes that pvmove is moving, volumes of zeros. Everything else is named in its volume's problem:
+thin, cached, VDO, integrity, snapshots, reshaping. LVM1 is a row of :mod:`formats.recognised`.
 """
 
 from __future__ import annotations

@@ -14,6 +14,17 @@ _NAME = re.compile(r"[A-Za-z0-9_.+-]{1,127}", re.ASCII)
 _UUID = re.compile(r"[A-Za-z0-9]{6}(?:-[A-Za-z0-9]{4}){5}-[A-Za-z0-9]{6}", re.ASCII)
 _EXTENTS_MAX = 1 << 40
 _DEVICE_MAX = 64
+_RAID0_LVS = "raid0_lvs"
+_IMAGES_MAX = 253
+"""dm-raid takes no more (Documentation/admin-guide/device-mapper/dm-raid.rst)."""
+_RAID_KEYS = frozenset(
+    {
+        *("start_extent", "extent_count", "type", "device_count", "stripe_count", "stripe_size"),
+        *("region_size", "data_copies", "raids", _RAID0_LVS, "writebehind"),
+        *("min_recovery_rate", "max_recovery_rate", "tags"),
+    }
+)
+"""``reshape_count``, ``data_offset`` and ``parity_devices``, say, are not among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +48,10 @@ class LvSegment:
 
     :ivar kind: segment type without its flags: ``striped``, ``thin``.
     :ivar flags: what was behind a ``+`` in the type.
-    :ivar areas: of a striped segment, (name of a PV or LV, extent there) for each stripe.
+    :ivar areas: (name of a PV or LV, extent there) for each stripe, mirror or RAID image.
+    :ivar metas: of RAID with metadata, the LV beside each image that holds its superblock.
+    :ivar copies: of RAID 10, how often each chunk is there.
+    :ivar unknown: of RAID, keys that are not known here: what they say may move the data.
     :ivar values: the text keys of other types: ``thin_pool``, ``origin``.
     """
 
@@ -46,7 +60,10 @@ class LvSegment:
     kind: str
     flags: tuple[str, ...]
     areas: tuple[tuple[str, int], ...]
+    metas: tuple[str, ...]
     stripe_bytes: int
+    copies: int
+    unknown: tuple[str, ...]
     values: dict[str, str]
 
 
@@ -153,33 +170,58 @@ class _Group:
     def _segment(self, section: Section) -> LvSegment:
         kind, *flags = self._text(section, "type").split("+")
         areas: tuple[tuple[str, int], ...] = ()
-        stripe_sectors = 0
+        metas: tuple[str, ...] = ()
+        is_raid = kind.startswith("raid")
         if kind in {"striped", "linear"}:
-            areas = self._areas(section)
-            if len(areas) > 1:
-                stripe_sectors = self._number(section, "stripe_size", 1, 1 << 32)
+            areas = self._areas(section, "stripes", "stripe_count")
+        elif kind == "mirror":
+            areas = self._areas(section, "mirrors", "mirror_count")
+        elif is_raid:
+            areas, metas = self._images(section)
+        is_dealt = len(areas) > 1 and kind not in {"mirror", "raid1"}
+        stripe_sectors = self._number(section, "stripe_size", 1, 1 << 32) if is_dealt else 0
+        copies = self._number(section, "data_copies", 1, 64) if "data_copies" in section else 2
         return LvSegment(
             start=self._number(section, "start_extent", 0, _EXTENTS_MAX),
             count=self._number(section, "extent_count", 1, _EXTENTS_MAX),
             kind=kind,
             flags=tuple(flags),
             areas=areas,
+            metas=metas,
             stripe_bytes=stripe_sectors * SECTOR_BYTES,
+            copies=copies,
+            unknown=tuple(sorted(set(section) - _RAID_KEYS)) if is_raid else (),
             values={key: item for key, item in section.items() if isinstance(item, str)},
         )
 
-    def _areas(self, section: Section) -> tuple[tuple[str, int], ...]:
-        stripes = self._list(section, "stripes")
-        count = self._number(section, "stripe_count", 1, len(stripes))
-        areas = tuple(zip(stripes[::2], stripes[1::2], strict=False))
-        if len(stripes) != 2 * count:
-            raise self._error(f"{len(stripes)} words for {count} stripes")
+    def _areas(self, section: Section, key: str, count_key: str) -> tuple[tuple[str, int], ...]:
+        words = self._list(section, key)
+        count = self._number(section, count_key, 1, len(words))
+        areas = tuple(zip(words[::2], words[1::2], strict=False))
+        if len(words) != 2 * count:
+            raise self._error(f"{len(words)} words for {count} {key}")
         checked: list[tuple[str, int]] = []
         for name, extent in areas:
             if not isinstance(name, str) or not isinstance(extent, int) or extent < 0:
-                raise self._error("stripes that are not pairs of a name and an extent")
+                raise self._error(f"{key} that are not pairs of a name and an extent")
             checked.append((name, extent))
         return tuple(checked)
+
+    def _images(self, section: Section) -> tuple[tuple[tuple[str, int], ...], tuple[str, ...]]:
+        """Return the images of RAID, each from its first extent on, and their metadata volumes."""
+        has_metas = _RAID0_LVS not in section
+        names: list[str] = []
+        for name in self._list(section, "raids" if has_metas else _RAID0_LVS):
+            if not isinstance(name, str):
+                raise self._error("RAID images that are not names")
+            names.append(name)
+        images = names[1::2] if has_metas else names
+        metas = names[::2] if has_metas else []
+        key = "device_count" if "device_count" in section else "stripe_count"
+        count = self._number(section, key, 1, _IMAGES_MAX)
+        if len(images) != count or (has_metas and len(metas) != count):
+            raise self._error(f"{len(names)} names for {count} RAID images")
+        return tuple((image, 0) for image in images), tuple(metas)
 
     def _sections(self, section: Section, key: str) -> list[tuple[str, Section]]:
         inner = section.get(key, {})

@@ -5,27 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from formats.core.errors import (
-    AmbiguousError,
-    ConvertError,
-    CorruptError,
-    LimitError,
-    UnsupportedError,
-)
+from formats.core.errors import CorruptError
 from formats.core.finding import Action, Finding
-from formats.core.limits import MIB, Limits
+from formats.core.limits import MIB
 from formats.core.origin import Origin
 from formats.core.reader import (
     Category,
     Member,
     OpenContext,
     ReaderDoc,
-    Role,
     Signature,
     Volume,
     Volumes,
 )
-from formats.core.source import ByteSource, MappedSource, MemorySource, Segment, slice_source
+from formats.core.source import ByteSource, MemorySource
+from formats.volumes.lvm.assembly import Assembly
 from formats.volumes.lvm.label import (
     LABEL_MAGIC,
     LABEL_SECTORS,
@@ -35,16 +29,8 @@ from formats.volumes.lvm.label import (
     metadata_text,
     read_label,
 )
-from formats.volumes.lvm.metadata import LogicalVolume, LvSegment, VolumeGroup, parse_group
-from formats.volumes.lvm.refusals import (
-    POOL_KINDS,
-    SNAPSHOT_KIND,
-    kind_refusal,
-    refusal,
-    snapshot_refusals,
-)
+from formats.volumes.lvm.metadata import VolumeGroup, parse_group
 from formats.volumes.partition import check_count
-from formats.volumes.raid.striped import StripedSource
 
 _METADATA_BYTES_MAX = MIB
 """Some 2000 logical volumes. The area that vgcreate makes is as large, and holds two copies."""
@@ -79,8 +65,9 @@ class LvmReader:
     doc = ReaderDoc(
         "LVM2 physical volume",
         specification="lvm.conf(5), pvck(8), lvmraid(7)",
-        reads="linear and striped volumes over one or several disks, origins of snapshots",
-        refuses="thin, cached, mirrored, RAID, VDO, integrity and snapshot volumes, each by name",
+        reads="linear, striped, mirrored and RAID volumes over one or several disks, origins of"
+        " snapshots, volumes that are being moved; mirrors and RAID 10 also with images missing",
+        refuses="thin, cached, VDO, integrity and snapshot volumes, reshaping, each by name",
     )
 
     def probe(self, source: ByteSource) -> bool:
@@ -119,10 +106,14 @@ class LvmReader:
         names = [group.name for group in groups]
         volumes: list[Volume] = []
         facts: dict[str, str] = {}
+        disks: dict[str, list[ByteSource]] = {}
+        for physical in found:
+            disks.setdefault(physical.label.uuid, []).append(physical.source)
         for group in groups:
             # A cloned machine's disk has the same names and other UUIDs.
             is_unique = names.count(group.name) == 1
-            assembly = _Assembly(group, found, context.limits, is_unique=is_unique)
+            told_by = found[0].source.origin
+            assembly = Assembly(group, disks, told_by, context, is_unique=is_unique)
             for volume in assembly.volumes():
                 volumes.append(volume)
                 check_count(len(volumes), context.limits, found[0].source.origin)
@@ -166,160 +157,6 @@ def _unclaimed(physical: _Physical, context: OpenContext) -> Iterator[Volume]:
     elif physical.groups:
         evidence = f"the volume group no longer has the physical volume {uuid}"
         context.note(_finding("lvm-stale-disk", physical.source.origin, evidence))
-
-
-class _Assembly:
-    """One volume group being put together from the disks that are there."""
-
-    def __init__(
-        self,
-        group: VolumeGroup,
-        found: Sequence[_Physical],
-        limits: Limits,
-        *,
-        is_unique: bool,
-    ) -> None:
-        self.group = group
-        self.limits = limits
-        self.is_unique = is_unique
-        self._by_uuid: dict[str, list[_Physical]] = {}
-        for physical in found:
-            self._by_uuid.setdefault(physical.label.uuid, []).append(physical)
-        self._snapshots = snapshot_refusals(group)
-        self._told_by = found[0].source.origin
-        self._here = [
-            self._by_uuid[pv.uuid][0] for pv in group.physical.values() if pv.uuid in self._by_uuid
-        ]
-
-    def facts(self) -> dict[str, str]:
-        group = self.group
-        state = ", exported" if group.is_exported else ""
-        hidden = sum(map(self._is_hidden, group.logical.values()))
-        parts = f", {hidden} volumes that are parts of others" if hidden else ""
-        return {
-            group.name: f"{len(self._here)} of {len(group.physical)} disks,"
-            f" metadata {group.seqno}{state}{parts}"
-        }
-
-    def _is_hidden(self, volume: LogicalVolume) -> bool:
-        """Tell whether a volume is a part of others.
-
-        The store of a snapshot is not marked as visible and is what users see as the snapshot;
-        with the volume that ties it to its origin it is the other way round.
-        """
-        if any(segment.kind == SNAPSHOT_KIND for segment in volume.segments):
-            return True
-        return not volume.is_visible and volume.name not in self._snapshots
-
-    def volumes(self) -> Iterator[Volume]:
-        for volume in self.group.logical.values():
-            if not self._is_hidden(volume):
-                yield self._volume(volume)
-
-    def _volume(self, volume: LogicalVolume) -> Volume:
-        group = self.group
-        prefix = group.name if self.is_unique else f"{group.name}@{group.uuid}"
-        label = f"{prefix}/{volume.name}"
-        origin = self._home(volume).child(f"lvm:{label}")
-        source: ByteSource = MemorySource(b"", origin)
-        problem: ConvertError | None = None
-        try:
-            source = self._source(volume, origin)
-        except ConvertError as error:
-            problem = error.at(origin)
-        kinds = {segment.kind for segment in volume.segments}
-        return Volume(
-            source,
-            label,
-            role=Role.RESERVED if kinds & POOL_KINDS else Role.DATA,
-            uuid=volume.uuid,
-            device_names=_device_names(group, volume) if self.is_unique else (),
-            problem=problem,
-        )
-
-    def _home(self, volume: LogicalVolume) -> Origin:
-        """Return the disk that a volume is shown under: the first that it has extents on."""
-        for segment in volume.segments:
-            for name, _ in segment.areas:
-                pv = self.group.physical.get(name)
-                if pv is not None and pv.uuid in self._by_uuid:
-                    return self._by_uuid[pv.uuid][0].source.origin
-        return self._told_by
-
-    def _source(self, volume: LogicalVolume, origin: Origin) -> MappedSource:
-        """Return the bytes of a volume.
-
-        :raises UnsupportedError: for a kind of volume that is not read, or a missing disk.
-        :raises AmbiguousError: if two disks say that they are the same physical volume.
-        :raises CorruptError: if it lies outside of its disks.
-        """
-        snapshot = self._snapshots.get(volume.name)
-        problem = (
-            refusal(self.group, volume, snapshot, origin)
-            if snapshot is not None
-            else kind_refusal(self.group, volume, origin)
-        )
-        if problem is not None:
-            raise problem
-        if volume.extents * self.group.extent_bytes > self.limits.disk_virtual_bytes:
-            raise LimitError(
-                f"has {volume.extents * self.group.extent_bytes:,} bytes, more than the"
-                f" {self.limits.disk_virtual_bytes:,} allowed",
-                origin=origin,
-            )
-        return MappedSource([self._segment(item, origin) for item in volume.segments], origin)
-
-    def _segment(self, segment: LvSegment, origin: Origin) -> Segment:
-        size = self.group.extent_bytes
-        offset, length = segment.start * size, segment.count * size
-        if segment.kind == "zero":
-            return Segment(offset, length, None)
-        leg_extents, rest = divmod(segment.count, len(segment.areas))
-        if rest:
-            raise CorruptError(
-                f"{segment.count} extents cannot be dealt out to {len(segment.areas)} stripes",
-                origin=origin,
-            )
-        legs = [self._leg(name, extent, leg_extents, origin) for name, extent in segment.areas]
-        source = legs[0] if len(legs) == 1 else StripedSource(legs, segment.stripe_bytes, origin)
-        return Segment(offset, length, source)
-
-    def _leg(self, name: str, extent: int, count: int, origin: Origin) -> MappedSource:
-        pv = self.group.physical[name]
-        if extent + count > pv.extents:
-            raise CorruptError(
-                f"ends at extent {extent + count:,} of a physical volume of {pv.extents:,}",
-                origin=origin,
-            )
-        disks = self._by_uuid.get(pv.uuid, [])
-        if not disks:
-            device = f" ({pv.device} on that machine)" if pv.device else ""
-            raise UnsupportedError(
-                f"needs the physical volume {pv.uuid}{device}, which is not among the disks given",
-                origin=origin,
-                hint="give all disks of the machine together",
-            )
-        if len(disks) > 1:
-            raise AmbiguousError(
-                f"{disks[0].source.origin} and {disks[1].source.origin} both are the physical"
-                f" volume {pv.uuid}",
-                origin=origin,
-                hint="give only one of the copies",
-            )
-        start = pv.start + extent * self.group.extent_bytes
-        return slice_source(disks[0].source, start, count * self.group.extent_bytes, origin)
-
-
-def _device_names(group: VolumeGroup, volume: LogicalVolume) -> tuple[str, ...]:
-    """Return the names that udev gives, as lvm(8) and dmsetup(8) describe them."""
-    mapped = f"{group.name.replace('-', '--')}-{volume.name.replace('-', '--')}"
-    ids = f"{group.uuid}{volume.uuid}".replace("-", "")
-    return (
-        f"mapper/{mapped}",
-        f"{group.name}/{volume.name}",
-        f"disk/by-id/dm-name-{mapped}",
-        f"disk/by-id/dm-uuid-LVM-{ids}",
-    )
 
 
 def _finding(rule: str, origin: Origin, evidence: str) -> Finding:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from formats.core.errors import UnsupportedError
 from formats.core.origin import Origin
 from formats.volumes.lvm.metadata import LogicalVolume, LvSegment, VolumeGroup
+from formats.volumes.lvm.raid import RAID_KINDS
 
-READ_KINDS = frozenset({"striped", "linear", "zero"})
+READ_KINDS = frozenset({"striped", "linear", "mirror", "zero", *RAID_KINDS})
 
 # Segment type → what such a volume is. {name} is a text key of the segment.
 _KINDS: dict[str, str] = {
@@ -14,7 +15,6 @@ _KINDS: dict[str, str] = {
     "cache-pool": "a cache pool",
     "error": "a volume of errors, put in place of a lost disk",
     "integrity": "a volume with dm-integrity",
-    "mirror": "a mirrored volume",
     "thin": "a thin volume of the pool '{thin_pool}'",
     "thin-pool": "a thin pool",
     "vdo": "a deduplicated volume of the VDO pool '{vdo_pool}'",
@@ -63,18 +63,12 @@ def kind_refusal(
         if segment.kind not in READ_KINDS or segment.flags:
             hint = _HINTS.get(segment.kind)
             return refusal(group, volume, _described(segment), origin, hint)
-        for name, _ in segment.areas:
-            if name not in group.physical:
-                what = f"made of the volume '{name}' (by pvmove, for one)"
-                return refusal(group, volume, what, origin)
     return None
 
 
 def _described(segment: LvSegment) -> str:
-    if segment.kind.startswith("raid"):
-        return f"a RAID volume ({segment.kind})"
     known = _KINDS.get(segment.kind)
-    if known is None or (segment.flags and segment.kind in READ_KINDS):
+    if known is None:
         return f"of the type '{'+'.join((segment.kind, *segment.flags))}'"
     head, brace, rest = known.partition("{")
     if not brace:

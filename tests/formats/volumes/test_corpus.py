@@ -70,14 +70,6 @@ def test_a_linear_volume_without_a_filesystem_is_nothing_known(tmp_path: Path) -
     assert volume.volume.source.size > 0
 
 
-def test_a_mirrored_volume_over_two_disks_is_refused_by_name(tmp_path: Path) -> None:
-    names = [f"dissect_lvm-mirror/lvm-mirror-{number}.bin.gz" for number in (1, 2)]
-    with opened(*(unpacked(f"raw/{name}", tmp_path) for name in names)) as artifact:
-        (volume,) = artifact.nodes[-1].children
-    assert isinstance(volume.problem, UnsupportedError)
-    assert volume.problem.message == "is a mirrored volume, which is not read"
-
-
 def test_a_physical_volume_in_no_group_has_no_volumes(tmp_path: Path) -> None:
     with opened(unpacked("raw/util-linux__lvm2.img.xz", tmp_path)) as artifact:
         assert [node.children for node in artifact.nodes] == [[], []]

@@ -13,7 +13,8 @@ from formats.core.errors import UnsupportedError
 from formats.core.opener import Artifact, Node, open_artifact
 from formats.core.registry import Registry
 from formats.volumes.mdraid import READER
-from tests.images.md import ARRAYS, members, numbered
+from tests.images.kernel_made import numbered
+from tests.images.md import ARRAYS, members
 from tests.support.disks import check_extents, whole
 from tests.support.programs import need, run
 
@@ -68,7 +69,7 @@ def test_what_the_kernel_wrote_is_read(tmp_path: Path, name: str) -> None:
         assert volume.problem is None
         assert source.size > 1 << 19
         letter = "B" if name in _REWRITTEN else "A"
-        assert whole(source, 100_000) == numbered(source.size // 512, letter)
+        assert whole(source, 100_000) == numbered(source.size, letter)
         check_extents(source)
 
 
@@ -95,7 +96,7 @@ def test_what_the_array_lacks_is_reported_and_nothing_else(tmp_path: Path, name:
 def test_the_order_of_the_members_makes_no_difference(tmp_path: Path, name: str) -> None:
     with _opened(members(name, tmp_path)[::-1]) as (_, volume):
         source = volume.volume.source
-        assert whole(source) == numbered(source.size // 512, "A")
+        assert whole(source) == numbered(source.size, "A")
 
 
 @pytest.mark.parametrize("name", ["raid0-original", "raid10-offset2-of-3", "raid6-left-symmetric"])
@@ -104,7 +105,7 @@ def test_ranges_of_any_size_are_read_with_hints(tmp_path: Path, name: str, step:
     with _opened(members(name, tmp_path)) as (_, volume):
         source = volume.volume.source
         source.will_need([(0, step), (100_000, 300_000), (source.size - 1, 1 << 40)])
-        assert whole(source, step) == numbered(source.size // 512, "A")
+        assert whole(source, step) == numbered(source.size, "A")
 
 
 @pytest.mark.parametrize("name", ARRAYS)

@@ -12,13 +12,13 @@ from formats.core.errors import AmbiguousError, ConvertError, CorruptError, Unsu
 from formats.core.opener import Node, open_artifact
 from formats.core.registry import Registry
 from formats.volumes.mdraid import READER
+from tests.images.kernel_made import numbered
 from tests.images.lvm import lvm_on
 from tests.images.md import (
     MD_MEMBER_BYTES,
     MD_VERSIONS,
     add_md_superblock,
     members,
-    numbered,
     resealed,
 )
 from tests.images.recognised import blkid_type
@@ -48,14 +48,14 @@ def _content(*paths: Path) -> bytes:
 
 def test_either_member_of_a_mirror_alone_is_read(tmp_path: Path) -> None:
     for path in members("raid1-1.2", tmp_path):
-        assert _content(path) == numbered(1792, "A")
+        assert _content(path) == numbered(1792 * 512, "A")
 
 
 def test_a_member_that_was_left_behind_is_read_only_if_it_is_all_there_is(tmp_path: Path) -> None:
     """As md itself does: alone it cannot know that there is something newer."""
     stale, *rest = members("raid1-one-removed", tmp_path)
-    assert _content(stale) == numbered(1792, "A")
-    assert _content(stale, *rest[:1]) == numbered(1792, "B")
+    assert _content(stale) == numbered(1792 * 512, "A")
+    assert _content(stale, *rest[:1]) == numbered(1792 * 512, "B")
 
 
 def test_a_member_that_is_being_rebuilt_is_never_read(tmp_path: Path) -> None:
@@ -109,8 +109,8 @@ def test_linear_arrays_without_one_of_their_members_are_refused(tmp_path: Path) 
 
 def test_raid10_without_both_copies_of_something_is_refused(tmp_path: Path) -> None:
     first, second, third, fourth = members("raid10-near2-of-4", tmp_path)
-    assert _content(first, third) == numbered(3584, "A")
-    assert _content(second, fourth) == numbered(3584, "A")
+    assert _content(first, third) == numbered(3584 * 512, "A")
+    assert _content(second, fourth) == numbered(3584 * 512, "A")
     with pytest.raises(UnsupportedError, match="needs its members 2, 3, which are missing"):
         _content(first, second)
 
@@ -119,7 +119,7 @@ def test_raid10_without_both_copies_of_something_is_refused(tmp_path: Path) -> N
 def test_far_copies_are_read_where_the_near_ones_are_missing(tmp_path: Path, name: str) -> None:
     first, *rest = members(name, tmp_path)
     data = _content(*rest)
-    assert data == numbered(len(data) // 512, "A")
+    assert data == numbered(len(data), "A")
     del first
 
 

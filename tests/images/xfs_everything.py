@@ -67,7 +67,7 @@ def fill_forms(root: Path) -> None:
 
 
 def _folders(root: Path) -> None:
-    """One of each form, two that grow in turns and so in pieces, and one with gaps."""
+    """One of each form, one that grows in turns with a file and so in pieces, one with gaps."""
     folder = root / "folders"
     folder.mkdir()
     for count in (0, 1, 3, 20, 100, 400, 1200):
@@ -75,11 +75,14 @@ def _folders(root: Path) -> None:
         inner.mkdir()
         for number in range(count):
             (inner / f"{number}{'n' * (number % 40)}").touch()
-    twins = [folder / "first-twin", folder / "second-twin"]
-    for twin in twins:
-        twin.mkdir()
-    for number in range(700):
-        os.link(folder / "1" / "0", twins[number % 2] / f"{number}{'t' * 240}")
+    pieces = folder / "pieces"
+    pieces.mkdir()
+    with (pieces / "file").open("wb") as file:
+        for number in range(700):
+            os.link(folder / "1" / "0", pieces / f"{number}{'p' * 240}")
+            if number % 16 == 0:  # takes the block behind the one that the folder has just taken
+                os.pwrite(file.fileno(), b"%d" % number, number * 4096)
+                os.fsync(file.fileno())
     gaps = folder / "gaps"
     gaps.mkdir()
     for number in range(600):

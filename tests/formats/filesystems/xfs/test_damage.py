@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from formats.core.entry import Kind
 from formats.core.errors import ConvertError, CorruptError, LimitError, UnsupportedError
 from formats.core.limits import DEFAULT_LIMITS, MIB, Limits
 from formats.core.opener import open_artifact
@@ -196,7 +197,7 @@ def look(image: Path, limits: Limits) -> None:
         entries = list(node.tree.entries())
         node.tree.will_read(entries)
         for entry in entries:
-            if 0 < entry.size < 100_000:
+            if entry.kind is Kind.FILE and entry.size < 100_000:
                 assert sum(map(len, node.tree.read(entry))) == entry.size
 
 
@@ -212,7 +213,7 @@ def test_any_changed_byte_gives_a_tree_or_a_typed_error(name: str, tmp_path: Pat
     chance = random.Random(name)
     limits = replace(DEFAULT_LIMITS, file_bytes=64 * MIB, entries=6000)
     outcomes: Counter[str] = Counter()
-    for _ in range(60):
+    for _ in range(25):
         place = chance.choice(chance.choice(marks)) + chance.randrange(200)
         value = chance.choice([0, 0xFF, 0x80, 1, chance.randrange(256)])
         overwrite(image, place, bytes([value]))

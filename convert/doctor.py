@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -54,6 +55,16 @@ _PACKAGES: tuple[tuple[str, str], ...] = (
 )
 """Distributions that are always needed, and for what."""
 
+_EXTRAS: tuple[tuple[str, str, str], ...] = (
+    ("argon2-cffi", "argon2", "luks"),
+    ("boto3", "boto3", "aws"),
+    ("cryptography", "cryptography", "luks"),
+)
+"""Distribution, module, and the extra that brings it."""
+_EXTRA_USES = {"aws": "ami: and snap: sources", "luks": "LUKS volumes"}
+
+_LIBGUESTFS_USE = "NTFS, JFS, thin volumes and all else that own readers do not read"
+
 _PROGRAMS: tuple[tuple[str, str, str], ...] = (
     ("skopeo", "copying an image to a registry or a Docker daemon", "apt install skopeo"),
     ("podman", "running an image", "apt install podman"),
@@ -64,10 +75,19 @@ _PROGRAMS: tuple[tuple[str, str, str], ...] = (
 """Optional programs: name, what users need it for, how to get it. None is needed to convert."""
 
 
-def examine(spool: Path | None = None) -> list[Check]:
-    """Look at everything; ``spool`` is where decompressed copies would go."""
+def examine(
+    environment: Mapping[str, str], spool: Path | None = None, *, boot: bool = False
+) -> list[Check]:
+    """Look at everything.
+
+    :param environment: what libguestfs takes its settings from.
+    :param spool: where decompressed copies would go.
+    :param boot: start libguestfs, which takes from seconds to minutes, and do not only look at it.
+    """
     checks = [_python()]
     checks += [_package(name, used_for) for name, used_for in _PACKAGES]
+    checks += [_extra(*row) for row in _EXTRAS]
+    checks.append(_libguestfs(environment, boot=boot))
     checks.append(_readers())
     checks.append(_spool(spool))
     checks += [_program(*row) for row in _PROGRAMS]
@@ -97,6 +117,38 @@ def _package(name: str, used_for: str) -> Check:
         found=found,
         used_for=used_for,
         remedy=f"pip install {name}",
+    )
+
+
+def _extra(name: str, module: str, extra: str) -> Check:
+    try:
+        found = version(name) if importlib.util.find_spec(module) else ""
+    except PackageNotFoundError:
+        found = "version unknown"
+    return Check(
+        name,
+        is_ok=bool(found),
+        is_required=False,
+        found=found,
+        used_for=_EXTRA_USES[extra],
+        remedy=f"pip install 'oci-convert[{extra}]'",
+    )
+
+
+def _libguestfs(environment: Mapping[str, str], *, boot: bool) -> Check:
+    from formats.guestfs.diagnosis import diagnose  # noqa: PLC0415 - the engine is seldom needed
+    from formats.guestfs.settings import EngineSettings  # noqa: PLC0415
+
+    seen = diagnose(EngineSettings(environment), boot=boot)
+    details = ", ".join(f"{name} {value}" for name, value in seen.details.items())
+    reason = f"{seen.reason}; " if seen.reason else ""
+    return Check(
+        "libguestfs",
+        is_ok=seen.works,
+        is_required=False,
+        found=details,
+        used_for=_LIBGUESTFS_USE,
+        remedy=f"{reason}{seen.remedy or ''}",
     )
 
 

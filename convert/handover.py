@@ -29,16 +29,17 @@ from formats.core.finding import Action, Finding
 from formats.core.opener import Artifact, Node
 from formats.core.reader import Category, Role, Volume
 from formats.core.source import MemorySource
-from formats.guestfs.devices import Device
+from formats.guestfs.devices import ENCRYPTED_KINDS, Device
 from formats.guestfs.engine import Appliance
+from formats.guestfs.mounts import NOT_MOUNTED
 from formats.guestfs.settings import EngineSettings
 from formats.recognised.row import RecognisedFormat
 
 ENGINE_FACT = "engine"
 READ_BY = "read-by-libguestfs"
 
-_NO_CONTENT = frozenset({"", "LVM2_member", "crypto_LUKS", "linux_raid_member", "swap"})
-"""What blkid calls devices without files of their own."""
+_HOLLOW = ENCRYPTED_KINDS | (NOT_MOUNTED.keys() - {""})
+"""What blkid calls devices without files of their own; what it has no word for may be damaged."""
 _FINAL = (AmbiguousError, EncryptedError, InputReadError, LimitError)
 """Problems that no other engine has an answer to."""
 
@@ -81,6 +82,7 @@ class Libguestfs:
                 self.settings,
                 artifact.progress,
                 artifact.keys,
+                limits=artifact.limits,
             )
         except MissingDependencyError as missing:
             for node in nodes:
@@ -161,15 +163,15 @@ class _Session:
         names = {f"/dev/{name}" for name in node.volume.device_names}
         index = self._drives.get(id(self._places.holder(node)))
         for device in self._devices:
-            if device.kind in _NO_CONTENT:
-                continue
-            is_whole_drive = device.source_index == index and device.name[-1:].isalpha()
-            if device.name in names or (index is not None and is_whole_drive):
+            is_drive = device.source_index is not None and device.name[-1].isalpha()
+            if is_drive and device.source_index == index and device.kind not in _HOLLOW:
+                return device
+            if device.name in names and device.kind not in _HOLLOW:
                 return device
         return None
 
     def _is_left(self, device: Device) -> bool:
-        return device.kind not in _NO_CONTENT and device.name not in self._taken
+        return device.kind not in _HOLLOW and bool(device.kind) and device.name not in self._taken
 
     def _inside(self, node: Node, left: Sequence[Device], *, is_first: bool) -> Iterator[Device]:
         """Yield the devices that are partitions of a node, or may have been made from it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -55,11 +56,16 @@ def formats_command(as_json: bool, quiet: bool) -> None:
     type=click.Path(path_type=Path),
     help="Folder for decompressed copies, to be checked instead of the system's.",
 )
-def doctor_command(as_json: bool, quiet: bool, spool: Path | None) -> None:
+@click.option(
+    "--boot",
+    is_flag=True,
+    help="Start libguestfs as well: seconds with KVM, a minute or more without.",
+)
+def doctor_command(as_json: bool, quiet: bool, spool: Path | None, boot: bool) -> None:
     """Check this machine. Exit code 6 if something that is always needed is missing."""
     from convert.doctor import examine
 
-    checks = examine(spool)
+    checks = examine(os.environ, spool, boot=boot)
     missing = [check for check in checks if check.is_required and not check.is_ok]
     if as_json:
         emit_json([check.as_dict() for check in checks])

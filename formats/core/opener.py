@@ -106,6 +106,11 @@ class Artifact:
         self._opener = opener
 
     @property
+    def limits(self) -> Limits:
+        """Limits that it was opened under."""
+        return self._opener.limits
+
+    @property
     def keys(self) -> Sequence[bytes]:
         """Passphrases and keys that it was opened with."""
         return self._opener.keys

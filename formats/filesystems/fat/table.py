@@ -26,7 +26,7 @@ _FAT32_MASK = 0x0FFFFFFF
 _BAD = {FatType.FAT12: 0xFF7, FatType.FAT16: 0xFFF7, FatType.FAT32: 0x0FFFFFF7}
 _CLEAN = {FatType.FAT16: 0x8000, FatType.FAT32: 0x08000000}
 _NO_ERRORS = {FatType.FAT16: 0x4000, FatType.FAT32: 0x04000000}
-_MOST_RUNS = 1 << 20
+_MOST_RUNS = 1 << 18
 
 _HINT = "run 'fsck.fat' on a copy"
 
@@ -88,6 +88,8 @@ class AllocationTable:
             if following > self._bad:
                 break
             start = following
+            if position >= self._end:  # longer than the volume: no need to follow it to the end
+                break
         ordered = sorted((run.start, run.blocks) for run in runs)
         if any(start + length > after for (start, length), (after, _) in pairwise(ordered)):
             raise self._damaged(f"the chain from cluster {first:,} comes back to itself", first)

@@ -22,6 +22,7 @@ from formats.disks.qcow2.header import MAGIC, Header, Incompatible, read_header
 from formats.disks.qcow2.tables import Qcow2Map
 
 _BACKING_READERS = {
+    "parallels": "parallels",
     "qcow2": "qcow2",
     "vmdk": "vmdk",
     "vpc": "vhd",

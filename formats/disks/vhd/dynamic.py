@@ -149,8 +149,8 @@ class VhdBlocks:
     """Where the blocks of a VHD are; see :class:`~formats.disks.blocks.Blocks`.
 
     A block starts with a bitmap of its sectors. In a differencing disk it says which are here. In a
-    dynamic one it says which were ever written, and is not looked at: a new block is all zeros, so
-    that it changes nothing, and not all programs keep it up.
+    dynamic one it says which were ever written, and is not looked at, as in QEMU: a new block is
+    all zeros, so that it changes nothing.
     """
 
     sector_bytes = SECTOR_BYTES

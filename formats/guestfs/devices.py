@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from formats.core.errors import quoted
 from formats.core.finding import Action, Finding
+from formats.core.origin import Origin
 from formats.guestfs.guest import Guest
 from formats.guestfs.worker import CallError
 
@@ -23,29 +23,32 @@ class Device:
     :ivar kind: as ``blkid`` says: ``ext4``, ``ntfs``, ``LVM2_member``, ``crypto_LUKS``; empty if
         it is nothing that blkid knows.
     :ivar size: bytes.
+    :ivar origin: breadcrumb: of the source that it is or is a part of, or made up of the name.
     :ivar source_index: which source it is, or is a partition of; None for what is made from others.
     """
 
     name: str
     kind: str
     size: int
+    origin: Origin
     label: str | None = None
     uuid: str | None = None
     source_index: int | None = None
 
 
 def find_devices(
-    guest: Guest, keys: Sequence[bytes], findings: list[Finding]
+    guest: Guest, origins: Sequence[Origin], keys: Sequence[bytes], findings: list[Finding]
 ) -> tuple[Device, ...]:
     """Return every device, sorted by name.
 
+    :param origins: of the sources, in their order.
     RAID arrays and volume groups are assembled when the appliance starts. Encrypted devices are
     opened with the keys, and looked into in turn, until nothing new comes up.
     """
     found: dict[str, Device] = {}
     while True:
         new = [name for name in _names(guest) if name not in found]
-        found.update((name, _device(guest, name)) for name in new)
+        found.update((name, _device(guest, name, origins)) for name in new)
         locked = [found[name] for name in new if found[name].kind in ENCRYPTED_KINDS]
         opened = [_open(guest, device, keys, findings) for device in locked]
         if not any(opened):
@@ -73,22 +76,32 @@ def _names(guest: Guest) -> list[str]:
     return sorted(set(names), key=_natural)
 
 
-def _device(guest: Guest, name: str) -> Device:
-    index: int | None = None
-    if name.startswith(("/dev/sd", "/dev/vd")):
-        try:
-            index = guest.number("device_index", name)
-        except CallError:
-            index = guest.number("device_index", guest.text("part_to_dev", name))
+def _device(guest: Guest, name: str, origins: Sequence[Origin]) -> Device:
     known = _known(guest, name)
+    index = _source_index(guest, name)
+    short = name.rpartition("/")[2]
+    if index is None or index >= len(origins):
+        origin = Origin(("libguestfs", name.removeprefix("/dev/")))
+    else:
+        origin = origins[index].child(short) if short[-1].isdigit() else origins[index]
     return Device(
         name,
         kind=known.get("TYPE", ""),
         size=guest.number("blockdev_getsize64", name),
+        origin=origin,
         label=known.get("LABEL"),
         uuid=known.get("UUID"),
         source_index=index,
     )
+
+
+def _source_index(guest: Guest, name: str) -> int | None:
+    """Return which of the sources a device is, or is a partition of."""
+    if not name.startswith(("/dev/sd", "/dev/vd")):
+        return None
+    if name[-1].isdigit():
+        name = guest.text("part_to_dev", name)
+    return guest.number("device_index", name)
 
 
 def _known(guest: Guest, name: str) -> dict[str, str]:
@@ -115,12 +128,7 @@ def _open(guest: Guest, device: Device, keys: Sequence[bytes], findings: list[Fi
             continue
         return True
     if any(b"\0" in key for key in keys):
-        findings.append(
-            Finding(
-                "key-not-tried",
-                device.name.encode(),
-                Action.REPORTED,
-                f"libguestfs takes no key file that holds NUL bytes, for {quoted(name)}",
-            )
-        )
+        place = str(device.origin).encode("utf-8", "surrogateescape")
+        evidence = "libguestfs takes no key that holds NUL bytes, as a key file may"
+        findings.append(Finding("key-not-tried", place, Action.REPORTED, evidence))
     return False

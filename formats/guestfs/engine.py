@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
@@ -21,7 +22,7 @@ from formats.guestfs.mounts import mount
 from formats.guestfs.settings import EngineSettings
 from formats.guestfs.start import start
 from formats.guestfs.tree import GuestTree
-from formats.guestfs.worker import CallError
+from formats.guestfs.worker import CallError, Json
 
 Progress = Callable[[str, int, int], None]
 
@@ -52,13 +53,14 @@ class Appliance:
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self.findings: list[Finding] = []
-        self._sources = tuple(sources)
+        self._origins = tuple(source.origin for source in sources)
         self._settings = settings
         self._limits = limits
         self._keys = tuple(keys)
         self._devices: tuple[Device, ...] | None = None
-        self._trees: dict[tuple[str, int | None], GuestTree] = {}
-        origin = sources[0].origin if len(sources) == 1 else Origin(("libguestfs",))
+        self._mounts: dict[tuple[str, int | None], tuple[str, GuestTree]] = {}
+        self._numbers = itertools.count()
+        origin = self._origins[0] if len(self._origins) == 1 else Origin(("libguestfs",))
         self._machine = start(sources, settings, origin, progress or _silent)
         self.version = self._machine.binding.version
         self._guest = Guest(self._machine.worker, settings.call_seconds, self._cause)
@@ -71,7 +73,7 @@ class Appliance:
         """
         if self._devices is None:
             with self._explained():
-                self._devices = find_devices(self._guest, self._keys, self.findings)
+                self._devices = find_devices(self._guest, self._origins, self._keys, self.findings)
         return self._devices
 
     def subvolumes(self, device: Device) -> tuple[Subvolume, ...]:
@@ -97,7 +99,7 @@ class Appliance:
 
     def block(self, device: Device) -> ByteSource:
         """Return the bytes of a device, for a native reader on a thin or decrypted volume."""
-        return BlockSource(self._guest, device.name, device.size, self._origin(device))
+        return BlockSource(self._guest, device.name, device.size, device.origin)
 
     def knows(self, filesystem: str) -> bool:
         """Tell whether a filesystem can be mounted, by the kernel or by ntfs-3g."""
@@ -121,20 +123,12 @@ class Appliance:
     ) -> None:
         self.close()
 
-    def _origin(self, device: Device) -> Origin:
-        """Return the breadcrumb of a device: below the source it is, where it is one."""
-        if device.source_index is None:
-            return Origin(("libguestfs", device.name))
-        origin = self._sources[device.source_index].origin
-        return origin if device.name.isalpha() else origin.child(device.name)
-
     def _mounted(self, device: Device, subvolume: int | None) -> tuple[str, GuestTree]:
         """Return where a filesystem is mounted, and its tree; it is mounted at the first call."""
-        key = (device.name, subvolume)
-        point = f"/oci{len(self._trees)}"
-        if key in self._trees:
-            point = f"/oci{list(self._trees).index(key)}"
-            return point, self._trees[key]
+        known = self._mounts.get((device.name, subvolume))
+        if known is not None:
+            return known
+        point = f"/oci{next(self._numbers)}"
         kind = mount(self._guest, device, point, subvolume, self.findings)
         info = TreeInfo(
             format=kind,
@@ -143,9 +137,14 @@ class Appliance:
             size_bytes=device.size,
             facts={"read by": f"libguestfs {self.version}"},
         )
-        tree = GuestTree(self._guest, point, info, self._origin(device), self._limits)
-        self._trees[key] = tree
+        tree = GuestTree(self._guest, point, info, device.origin, self._limits, self._note)
+        self._mounts[device.name, subvolume] = (point, tree)
         return point, tree
+
+    def _note(self, finding: Finding) -> None:
+        """Keep a finding; a tree that is walked again finds the same."""
+        if finding not in self.findings:
+            self.findings.append(finding)
 
     def _cause(self) -> ConvertError | None:
         """Return what went wrong with a disk, as the appliance's kernel cannot know it."""
@@ -171,9 +170,10 @@ _BTRFS_TOP = 5
 """Number of the subvolume that every Btrfs begins with."""
 
 
-def _subvolumes(found: Sequence[object], default: int) -> Iterator[Subvolume]:
+def _subvolumes(found: Sequence[Mapping[str, Json]], default: int) -> Iterator[Subvolume]:
     for record in found:
-        if isinstance(record, dict):
-            number = int(record["btrfssubvolume_id"])
-            path = str(record["btrfssubvolume_path"]).encode("utf-8", "surrogateescape")
-            yield Subvolume(number, path, is_default=number == default)
+        number, path = record.get("btrfssubvolume_id"), record.get("btrfssubvolume_path")
+        if isinstance(number, int) and isinstance(path, str):
+            yield Subvolume(
+                number, path.encode("utf-8", "surrogateescape"), is_default=number == default
+            )

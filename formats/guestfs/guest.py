@@ -58,12 +58,16 @@ class Guest:
         self._seconds = seconds
         self._cause = cause
 
+    def fault(self) -> ConvertError | None:
+        """Return what went wrong with a disk so far, at our end of it; None if nothing did."""
+        return self._cause()
+
     def explain(self, error: CallError, otherwise: ConvertError) -> ConvertError:
         """Return why a call was refused: the fault of a disk, if there was one, or ``otherwise``.
 
         The kernel in the appliance only learns that a disk could not be read or written.
         """
-        explained = self._cause() or otherwise
+        explained = self.fault() or otherwise
         explained.__cause__ = error
         return explained
 

@@ -18,7 +18,7 @@ from formats.core.errors import (
     UnsupportedError,
 )
 from formats.core.finding import Action, Finding
-from formats.guestfs.devices import Device
+from formats.guestfs.devices import ENCRYPTED_KINDS, Device
 from formats.guestfs.guest import Guest
 from formats.guestfs.worker import CallError
 
@@ -64,52 +64,54 @@ def mount(
     if not kind and _has_backup_superblock(guest, device):
         kind = "ext4"
         _repair_ext(guest, device, findings)
-    _refuse(guest, device, kind)
+    _refuse(device, kind)
     check = _CHECKS.get(kind)
     if check is not None:
         check(guest, device, findings)
     guest.run("mkmountpoint", point)
-    try:
-        _try_to_mount(guest, device, kind, point, subvolume)
-    except ConvertError:
-        if kind not in _EXT_KINDS:
-            raise
+    problem = _try_to_mount(guest, device, kind, point, subvolume)
+    # what e2fsck cannot read it throws away, so a disk with a fault is not repaired
+    if isinstance(problem, CorruptError) and kind in _EXT_KINDS and guest.fault() is None:
         _repair_ext(guest, device, findings)
-        _try_to_mount(guest, device, kind, point, subvolume)
+        problem = _try_to_mount(guest, device, kind, point, subvolume)
+    if problem is not None:
+        raise problem
     return kind
 
 
-def _refuse(guest: Guest, device: Device, kind: str) -> None:
-    origin = guest.origin.child(device.name)
-    if kind in {"crypto_LUKS", "BitLocker"}:
+def _refuse(device: Device, kind: str) -> None:
+    if kind in ENCRYPTED_KINDS:
         raise EncryptedError(
             "is encrypted, and no key was given that opens it",
-            origin=origin,
+            origin=device.origin,
             hint="give one with --passphrase-file or --key-file",
         )
     if kind in NOT_MOUNTED:
-        raise UnsupportedError(f"holds no filesystem: it is {NOT_MOUNTED[kind]}", origin=origin)
+        raise UnsupportedError(
+            f"holds no filesystem: it is {NOT_MOUNTED[kind]}", origin=device.origin
+        )
 
 
 def _try_to_mount(
     guest: Guest, device: Device, kind: str, point: str, subvolume: int | None
-) -> None:
-    """Mount with the first options that work."""
+) -> ConvertError | None:
+    """Mount with the first options that work; return why none does."""
     *others, last = _OPTIONS.get(kind, ("ro",))
     for options in others:
         with contextlib.suppress(CallError):
             guest.run("mount_vfs", options, kind, device.name, point)
-            return
+            return None
     wanted = last if subvolume is None else f"{last},subvolid={subvolume}"
     try:
         guest.run("mount_vfs", wanted, kind, device.name, point)
     except CallError as error:
-        raise guest.explain(error, _cannot_mount(guest, device, kind, error)) from error
+        return guest.explain(error, _cannot_mount(guest, device, kind, error))
+    return None
 
 
 def _cannot_mount(guest: Guest, device: Device, kind: str, refusal: CallError) -> ConvertError:
     """Return the error, with what the appliance's kernel said."""
-    origin = guest.origin.child(device.name)
+    origin = device.origin
     said = refusal.message.split("\n")[0]
     evidence = _kernel_line(guest, device) or said
     if any(word in f"{said} {evidence}".lower() for word in _UNKNOWN_TO_KERNEL):
@@ -162,15 +164,18 @@ def _repair_ext(guest: Guest, device: Device, findings: list[Finding]) -> None:
         guest.run("e2fsck", device.name, forceall=True)
     except CallError as error:
         last_line = error.message.rstrip().rpartition("\n")[2]
-        otherwise = CorruptError(
-            f"cannot be repaired: {last_line}", origin=guest.origin.child(device.name)
-        )
+        otherwise = CorruptError(f"cannot be repaired: {last_line}", origin=device.origin)
         raise guest.explain(error, otherwise) from error
-    _note(guest, device, findings, "filesystem-repaired", "e2fsck -fy changed it, in memory")
+    _note(
+        device,
+        findings,
+        "filesystem-repaired",
+        "e2fsck -fy changed it, in memory: files may be missing, or in lost+found",
+    )
 
 
-def _note(guest: Guest, device: Device, findings: list[Finding], rule: str, evidence: str) -> None:
-    path = str(guest.origin.child(device.name)).encode("utf-8", "surrogateescape")
+def _note(device: Device, findings: list[Finding], rule: str, evidence: str) -> None:
+    path = str(device.origin).encode("utf-8", "surrogateescape")
     findings.append(Finding(rule, path, Action.REPORTED, evidence))
 
 
@@ -189,10 +194,10 @@ def _check_jfs(guest: Guest, device: Device, findings: list[Finding]) -> None:
         error = MissingDependencyError if missing else CorruptError
         raise error(
             f"the log of this JFS has to be replayed, and fsck.jfs ended with status {status}",
-            origin=guest.origin.child(device.name),
+            origin=device.origin,
             hint=_TOOLS_HINT.format(kind="jfs") if missing else None,
         )
-    _note(guest, device, findings, "journal-replayed", "by fsck.jfs, in memory")
+    _note(device, findings, "journal-replayed", "by fsck.jfs, in memory")
 
 
 _NTFS_STATES = {
@@ -205,7 +210,7 @@ _NTFS_STATES = {
 def _check_ntfs(guest: Guest, device: Device, findings: list[Finding]) -> None:
     state = guest.number("ntfs_3g_probe", 1, device.name)
     if state in _NTFS_STATES:
-        _note(guest, device, findings, "filesystem-unclean", _NTFS_STATES[state])
+        _note(device, findings, "filesystem-unclean", _NTFS_STATES[state])
 
 
 _HFS_HEADER = 1024
@@ -219,7 +224,7 @@ def _check_hfsplus(guest: Guest, device: Device, findings: list[Finding]) -> Non
         (attributes,) = struct.unpack_from(">I", header, 4)
         if not attributes & _HFS_UNMOUNTED:
             evidence = "it was in use; Linux does not replay its journal, the last changes may lack"
-            _note(guest, device, findings, "filesystem-unclean", evidence)
+            _note(device, findings, "filesystem-unclean", evidence)
 
 
 _CHECKS: Mapping[str, Callable[[Guest, Device, list[Finding]], None]] = {

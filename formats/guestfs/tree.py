@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 from formats.core.entry import Entry, Kind, check_name, join
 from formats.core.errors import ConvertError, CorruptError, InputReadError, LimitError, quoted
+from formats.core.finding import Action, Finding
 from formats.core.limits import Limits
 from formats.core.origin import Origin
 from formats.core.tree import TreeInfo
@@ -21,21 +22,32 @@ _BATCH_NAMES = 1000
 _FOREIGN_XATTRS = (b"system.ntfs_", b"trusted.SGI_ACL_")
 """What drivers make up: parts of NTFS's records, and XFS's second names of ACLs."""
 
+_UNKNOWN_REPARSE_POINT = b"unsupported reparse tag "
+"""What ntfs-3g gives as the target of a symlink that is none."""
+
 
 class GuestTree:
     """See :class:`formats.core.tree.Tree`.
 
     :param point: where it is mounted.
+    :param note: told what the user should know, once the whole tree was walked.
     """
 
     def __init__(
-        self, guest: Guest, point: str, info: TreeInfo, origin: Origin, limits: Limits
+        self,
+        guest: Guest,
+        point: str,
+        info: TreeInfo,
+        origin: Origin,
+        limits: Limits,
+        note: Callable[[Finding], None],
     ) -> None:
         self._guest = guest
         self._point = point.encode()
         self._info = info
         self._origin = origin
         self._limits = limits
+        self._note = note
         self._content = ReadAhead(guest)
 
     @property
@@ -53,7 +65,18 @@ class GuestTree:
 
         :raises LimitError: for too many or too long paths.
         """
-        return _Walk(self._guest, self._point, self._origin, self._limits).entries()
+        unknown_reparse_points = 0
+        for entry in _Walk(self._guest, self._point, self._origin, self._limits).entries():
+            if entry.target is not None and entry.target.startswith(_UNKNOWN_REPARSE_POINT):
+                unknown_reparse_points += 1
+            yield entry
+        if unknown_reparse_points:
+            evidence = (
+                f"{unknown_reparse_points:,} files are stored in a way that ntfs-3g does not know"
+                " (compressed by the system, in a cloud, deduplicated): they are links to nowhere"
+            )
+            place = str(self._origin).encode("utf-8", "surrogateescape")
+            self._note(Finding("reparse-points-unread", place, Action.REPORTED, evidence))
 
     def read(self, entry: Entry) -> Iterator[bytes]:
         """See :meth:`formats.core.tree.Tree.read`."""

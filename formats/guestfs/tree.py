@@ -167,7 +167,7 @@ class _Walk:
         for name, status, attributes in zip(names, statuses, xattrs, strict=True):
             path = join(parent, name) if self._count else b""
             if status is None:
-                raise InputReadError("cannot be looked at", origin=self._origin)
+                raise InputReadError(f"{quoted(name)} cannot be looked at", origin=self._origin)
             self._device = status.device if self._device < 0 else self._device
             entry = self._entry(path, status, attributes, targets.get(name))
             yield entry, status.device == self._device

@@ -1,0 +1,141 @@
+"""What stands for a running appliance: it answers from a table, and can be made to fail."""
+
+from __future__ import annotations
+
+import stat
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from formats.core.errors import ConvertError
+from formats.core.origin import Origin
+from formats.guestfs.guest import Guest
+from formats.guestfs.worker import CallError, Json, Reply, Ticket, Worker
+
+POINT = b"/oci0"
+
+
+@dataclass(frozen=True)
+class File:
+    """A path below the mount point.
+
+    :ivar mode: with the type bits, as in st_mode.
+    :ivar inode: -1 for what cannot be looked at.
+    """
+
+    mode: int
+    inode: int
+    content: bytes = b""
+    links: int = 1
+    device: int = 7
+    xattrs: tuple[tuple[bytes, bytes], ...] = ()
+
+
+ROOT = File(stat.S_IFDIR | 0o755, 1)
+
+
+class Double:
+    """Answers as a worker does.
+
+    :param unreadable: folders that cannot be listed and files that cannot be read.
+    :ivar requests: operations in the order in which they came.
+    :ivar most_waiting: the most requests that were sent and not waited for, at any time.
+    """
+
+    def __init__(self, files: Mapping[bytes, File], *, unreadable: frozenset[bytes]) -> None:
+        self.origin = Origin(("disk.img",))
+        self.requests: list[str] = []
+        self.most_waiting = 0
+        self._waiting = 0
+        self._files = {POINT + b"/" + path if path else POINT: file for path, file in files.items()}
+        self._unreadable = {POINT + b"/" + path for path in unreadable}
+        self._ops: dict[str, Callable[[bytes, Mapping[str, Json]], bytes]] = {
+            "readdir": self._readdir,
+            "stats": self._stats,
+            "xattrs": self._xattrs,
+            "links": self._links,
+            "read": self._read,
+        }
+
+    def call(
+        self, op: str, arguments: Mapping[str, Json], body: bytes = b"", *, seconds: float
+    ) -> Reply:
+        return self.wait(self.submit(op, arguments, body), seconds)
+
+    def submit(self, op: str, arguments: Mapping[str, Json], body: bytes = b"") -> Ticket:
+        self.requests.append(op)
+        self._waiting += 1
+        self.most_waiting = max(self.most_waiting, self._waiting)
+        ticket = Ticket(op)
+        try:
+            ticket.reply = Reply(None, self._ops[op](body, arguments))
+        except CallError as error:
+            ticket.reply = error
+        return ticket
+
+    def wait(self, ticket: Ticket, seconds: float) -> Reply:
+        del seconds
+        self._waiting -= 1
+        if isinstance(ticket.reply, CallError):
+            raise ticket.reply
+        assert ticket.reply is not None
+        return ticket.reply
+
+    def _readdir(self, folder: bytes, arguments: Mapping[str, Json]) -> bytes:
+        del arguments
+        if folder in self._unreadable:
+            raise CallError("readdir: Structure needs cleaning", 117)
+        names = [b".", b".."]
+        names += [path[len(folder) + 1 :] for path in self._files if _is_in(path, folder)]
+        return b"".join(struct.pack("=qcH", 1, b"u", len(name)) + name for name in names[::-1])
+
+    def _looked_at(self, body: bytes) -> list[File]:
+        folder, *names = body.split(b"\0")
+        return [self._files[folder.rstrip(b"/") + b"/" + name] for name in names]
+
+    def _stats(self, body: bytes, arguments: Mapping[str, Json]) -> bytes:
+        del arguments
+        rows = []
+        for file in self._looked_at(body):
+            fields = [file.device, file.inode, file.mode, file.links, 0, 0, 0, len(file.content)]
+            rows.append(struct.pack("=22q", *fields, *([0] * 14)))
+        return b"".join(rows)
+
+    def _xattrs(self, body: bytes, arguments: Mapping[str, Json]) -> bytes:
+        del arguments
+        rows = []
+        for file in self._looked_at(body):
+            for name, value in ((b"", b"%d\0" % len(file.xattrs)), *file.xattrs):
+                rows.append(struct.pack("=HI", len(name), len(value)) + name + value)
+        return b"".join(rows)
+
+    def _links(self, body: bytes, arguments: Mapping[str, Json]) -> bytes:
+        del arguments
+        return b"".join(file.content + b"\0" for file in self._looked_at(body))
+
+    def _read(self, path: bytes, arguments: Mapping[str, Json]) -> bytes:
+        if path in self._unreadable:
+            raise CallError("pread: Input/output error", 5)
+        offset, length = arguments["offset"], arguments["length"]
+        assert isinstance(offset, int)
+        assert isinstance(length, int)
+        return self._files[path].content[offset : offset + length]
+
+
+def _is_in(path: bytes, folder: bytes) -> bool:
+    return path.startswith(folder + b"/") and b"/" not in path[len(folder) + 1 :]
+
+
+def guest_with(
+    files: Mapping[bytes, File],
+    *,
+    unreadable: frozenset[bytes] = frozenset(),
+    fault: ConvertError | None = None,
+) -> tuple[Guest, Double]:
+    """Return a guest that has these files, by path below the mount point; the root is added.
+
+    :param fault: what a disk's server would know.
+    """
+    double = Double({b"": ROOT, **files}, unreadable=unreadable)
+    return Guest(cast("Worker", double), 1, lambda: fault), double

@@ -9,7 +9,6 @@ records of a log are, xfs_logprint(8) tells.
 from __future__ import annotations
 
 import os
-import random
 import re
 import shutil
 from collections.abc import Callable
@@ -20,7 +19,7 @@ import google_crc32c
 
 from formats.filesystems.xfs.checksums import set_checksum
 from formats.filesystems.xfs.superblock import CHECKSUM_OFFSET
-from tests.images.xfs_everything import mkfs
+from tests.images.xfs_everything import mkfs, text
 from tests.support.listing import Row, kernel_listing, loop_mounted_writable
 from tests.support.programs import run
 
@@ -75,11 +74,10 @@ def dirty_copy(
 
 def fill(root: Path) -> None:
     """Put the same things into every filesystem, for workloads to change."""
-    draw = random.Random(8)
     (root / "base").mkdir()
     for number in range(40):
-        (root / "base" / f"{number:02}").write_bytes(draw.randbytes(300 * number))
-    (root / "base" / "large").write_bytes(draw.randbytes(200_000))
+        (root / "base" / f"{number:02}").write_bytes(text(300 * number, number))
+    (root / "base" / "large").write_bytes(text(200_000, 40))
     (root / "base" / "link").symlink_to("00")
     (root / "gone" / "deep").mkdir(parents=True)
     (root / "shrinks").mkdir()
@@ -162,16 +160,32 @@ def free_folders_and_reuse_their_blocks(root: Path) -> None:
 
 
 def commit_often(root: Path) -> None:
-    """Write so much that a small log wraps round, more than once."""
-    for lap in range(13):
-        for number in range(300):
-            path = root / f"{lap}-{number}"
-            path.symlink_to("long" * 250)  # a block of its own, and so one in the log
-            if number % 3 == 0:
-                path.rename(root / f"renamed{lap}-{number}")
-            elif number % 3 == 1:
-                path.unlink()
-        write_synced(root / "lap", b"%d" % lap)
+    """Write a hundred records: a log with a large stripe unit wraps round, for each is padded."""
+    for number in range(100):
+        write_synced(root / f"{'c' * 40}{number}", b"%d" % number * 50)
+        if number % 3 == 0:
+            (root / f"{'c' * 40}{number}").rename(root / f"renamed{number}")
+        elif number % 3 == 1:
+            (root / f"{'c' * 40}{number}").unlink()
+
+
+def fragment_in_turns(root: Path) -> None:
+    """Write two files a block each in turns, so that their extents need trees."""
+    with (
+        (root / "a").open("wb", buffering=0) as first,
+        (root / "b").open("wb", buffering=0) as last,
+    ):
+        for number in range(400):
+            for file in (first, last):
+                file.seek(number * 2048)
+                file.write(Path(file.name).name.encode() * 800 + b"%d" % number)
+            if number % 10 == 0:
+                os.fsync(first.fileno())
+
+
+def exchange(root: Path) -> None:
+    """Exchange what two files have, as xfs_fsr(8) does when it defragments one."""
+    run("xfs_io", "-c", f"swapext {root / 'b'}", root / "a")
 
 
 def small_transactions(root: Path) -> None:

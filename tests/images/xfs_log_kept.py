@@ -97,13 +97,12 @@ def _shut_down_during_reflinks(root: Path, draw: random.Random) -> None:
 def make_in_machine(folder: Path) -> None:
     """Make those that need another kernel, all in one virtual machine."""
     need("guestfish")
-    for name, function in (("before", fill), ("changed", None)):
-        with loop_mounted_writable(mkfs(folder / f"{name}.source"), "xfs") as root:
-            fill(root)
-            if function is None:
-                change_everything(root)
-                shutil.rmtree(root / "base")
-            run(*_TAR.split(), "-c", "-f", folder / f"{name}.tar", "-C", root, ".")
+    with loop_mounted_writable(mkfs(folder / "source"), "xfs") as root:
+        fill(root)
+        _pack(folder / "before.tar", root)
+        change_everything(root)
+        shutil.rmtree(root / "base")
+        _pack(folder / "changed.tar", root)
     (folder / "work.sh").write_text(_WORK)
     run("tar", "-c", "-f", folder / "work.tar", "-C", folder, "work.sh")
     drives = [folder / f"{name}.tar" for name in ("before", "changed", "work")]
@@ -123,6 +122,10 @@ def make_in_machine(folder: Path) -> None:
     (folder / "script").write_text("\n".join(script) + "\n")
     settings = ("LIBGUESTFS_BACKEND=direct", "LIBGUESTFS_BACKEND_SETTINGS=force_tcg")
     run("env", *settings, "guestfish", "-f", folder / "script", timeout=1800)
+
+
+def _pack(tar: Path, root: Path) -> None:
+    run(*_TAR.split(), "-c", "-f", tar, "-C", root, ".")
 
 
 _WORK = r"""

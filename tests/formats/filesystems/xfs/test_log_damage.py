@@ -115,7 +115,7 @@ _CHANGES = st.lists(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(changes=_CHANGES)
 def test_a_hostile_log_is_a_typed_error_or_replayed(
     changes: list[tuple[int, int, bytes]], changeable: Changeable

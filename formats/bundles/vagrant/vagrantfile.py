@@ -16,16 +16,15 @@ from formats.core.machine import StatedPort
 FILE_NAME = "Vagrantfile"
 
 _MAX_STATEMENT_LINES = 50
+_MAX_STATEMENT = 4096
+"""Longer statements say nothing: whatever is looked for in them is looked for at every place."""
 _HEREDOC = re.compile(r"""<<[-~]?(["'`]?)([A-Za-z_]\w*)\1""")
-_TOKEN = re.compile(
-    r"""(?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|(?P<comment>\#.*)|(?P<other>[^"'#]+|["'])"""
-)
 _PORT = re.compile(
     r"""\.vm\.network\s*\(?\s*(?::forwarded_port|["']forwarded_port["'])\s*,(.*)""", re.DOTALL
 )
 _PORT_V1 = re.compile(r"\.vm\.forward_port\s*\(?\s*(\d{1,5})\s*,\s*\d{1,5}(.*)", re.DOTALL)
 _OPTION = re.compile(
-    r""":?(?P<key>[a-z_]+)(?:\s*=>|:)\s*(?P<value>\d+|:?\w+|"[^"#]*"|'[^']*')\s*(?:,|\)|$|\})"""
+    r"""(?<![a-z_]):?(?P<key>[a-z_]+)(?:\s*=>|:)\s*(?P<value>\d+|:?\w+|"[^"#]*"|'[^']*')\s*(?:,|\)|$|\})"""
 )
 
 # Property → how it is assigned. A value is a literal to the statement's end.
@@ -114,23 +113,30 @@ def _statements(text: str) -> Iterator[tuple[int, str]]:
             document_end = match[2]
         start = start if held else number
         lines = lines + 1 if held else 1
-        held = f"{held} {line.strip()}".strip()
+        held = f"{held} {line.strip()}"[: _MAX_STATEMENT + 1].strip()
         if held.endswith((",", "(", "[", "{", "\\")) and lines < _MAX_STATEMENT_LINES:
             continue
-        if held:
+        if held and len(held) <= _MAX_STATEMENT:
             yield start, held
         held = ""
-    if held:
-        yield start, held
 
 
 def _without_comment(line: str) -> str:
-    kept = []
-    for match in _TOKEN.finditer(line):
-        if match["comment"] is not None:
-            break
-        kept.append(match[0])
-    return "".join(kept)
+    if "#" not in line:
+        return line
+    quote, is_escaped = "", False
+    for position, character in enumerate(line):
+        if is_escaped:
+            is_escaped = False
+        elif character == "\\":
+            is_escaped = True
+        elif quote:
+            quote = "" if character == quote else quote
+        elif character in "\"'":
+            quote = character
+        elif character == "#":
+            return line[:position]
+    return line
 
 
 def _port(statement: str) -> str | None:

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import lzma
 import tarfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,16 +90,18 @@ def test_a_package_may_be_packed_with_its_folder(folder: Path, tmp_path: Path) -
     _check(tmp_path / "x.ova", folder)
 
 
-@pytest.mark.parametrize("ending", ["gz", "bz2", "xz", "zst"])
+COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
+    "gz": gzip.compress,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+    "zst": zstandard.compress,
+}
+
+
+@pytest.mark.parametrize("ending", COMPRESSIONS)
 def test_compressed_appliances_are_read(folder: Path, tmp_path: Path, ending: str) -> None:
     data = pack(folder, FILES).read_bytes()
-    compress = {
-        "gz": gzip.compress,
-        "bz2": bz2.compress,
-        "xz": lzma.compress,
-        "zst": zstandard.compress,
-    }
-    (tmp_path / f"x.ova.{ending}").write_bytes(compress[ending](data))
+    (tmp_path / f"x.ova.{ending}").write_bytes(COMPRESSIONS[ending](data))
     _check(tmp_path / f"x.ova.{ending}", folder)
 
 

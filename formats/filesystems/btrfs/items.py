@@ -9,14 +9,11 @@ import struct
 from typing import NamedTuple
 
 # Trees and objects with fixed numbers.
-ROOT_TREE = 1
-CHUNK_TREE = 3
 FS_TREE = 5
 ROOT_TREE_DIR = 6
 CSUM_TREE = 7
 FIRST_FREE = 256
 """Number of the first inode of a subvolume, its root folder; and of the first subvolume."""
-FIRST_CHUNK_TREE = 256
 LAST_FREE = (1 << 64) - 256
 EXTENT_CSUM = (1 << 64) - 10
 TREE_LOG = (1 << 64) - 6
@@ -40,8 +37,8 @@ ROOT_REF = 156
 DEV_ITEM = 216
 CHUNK_ITEM = 228
 
-MOST = (1 << 64) - 1
-"""The largest object number and offset."""
+OF_OTHER_TREES = frozenset({CSUM_ITEM, DEV_ITEM, CHUNK_ITEM, *range(168, 205)})
+"""Kinds of items of which the root tree has none: chunks, devices and what is allocated of them."""
 
 
 class Key(NamedTuple):

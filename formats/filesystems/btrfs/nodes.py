@@ -128,8 +128,8 @@ class NodeReader:
             identity, address, generation, *_ = HEADER.unpack_from(data)
             return (identity, address, generation) == expected
 
-        what = f"the tree node at logical address {logical:,}"
-        data = bytes(space.read(logical, size, what, is_right))
+        fault = _about(logical, "has a wrong checksum, or another one is in its place")
+        data = bytes(space.read(logical, size, fault, is_right))
         *_, count, level = HEADER.unpack_from(data)
         node = Node(data, logical, level, count)
         if level:
@@ -166,4 +166,8 @@ class NodeReader:
 
     def damaged(self, logical: int, what: str) -> CorruptError:
         """Return the error that says what is wrong with a node."""
-        return self.space.damaged(logical, f"the tree node at logical address {logical:,} {what}")
+        return self.space.damaged(logical, _about(logical, what))
+
+
+def _about(logical: int, what: str) -> str:
+    return f"the tree node at logical address {logical:,} {what}"

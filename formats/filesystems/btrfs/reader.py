@@ -31,9 +31,11 @@ from formats.filesystems.btrfs.superblock import (
     MAGIC,
     MAGIC_OFFSET,
     PLACES,
+    SUPERBLOCK_BYTES,
     CompatRo,
     Incompat,
     State,
+    is_whole,
     read_superblock,
 )
 from formats.filesystems.content_tree import ContentTree
@@ -44,7 +46,7 @@ class BtrfsReader:
 
     name = "btrfs"
     category = Category.FILESYSTEM
-    signatures = tuple(Signature(place + MAGIC_OFFSET, MAGIC) for place in PLACES[:1])
+    signatures = tuple(Signature(place + MAGIC_OFFSET, MAGIC) for place in PLACES)
     supersedes: frozenset[str] = frozenset()
     doc = ReaderDoc(
         title="Btrfs filesystem",
@@ -60,8 +62,17 @@ class BtrfsReader:
     )
 
     def probe(self, source: ByteSource) -> bool:
-        """Tell whether there is room for a superblock where its magic is."""
-        return source.size >= PLACES[0] + 4096
+        """Tell whether a superblock is where it should be.
+
+        One of its copies alone is what the filesystem before left behind, unless what was in front
+        of it was lost, and nothing has taken its place.
+        """
+        first = bytes(source.read_at(PLACES[0], SUPERBLOCK_BYTES))
+        if first[MAGIC_OFFSET : MAGIC_OFFSET + len(MAGIC)] == MAGIC:
+            return True
+        if any(source.read_at(0, PLACES[0])) or any(first):
+            return False
+        return any(is_whole(bytes(source.read_at(at, SUPERBLOCK_BYTES))) for at in PLACES[1:])
 
     def open(self, source: ByteSource, context: OpenContext) -> ContentTree | Volumes | Member:
         """Read superblock, chunks and the list of subvolumes.

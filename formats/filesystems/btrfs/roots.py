@@ -19,6 +19,7 @@ from formats.filesystems.btrfs.items import (
     FIRST_FREE,
     FS_TREE,
     LAST_FREE,
+    OF_OTHER_TREES,
     ROOT_BACKREF,
     ROOT_ITEM,
     ROOT_TREE_DIR,
@@ -102,6 +103,8 @@ def read_roots(tree: Tree, limits: Limits) -> Roots:
             roots.trees[number] = parse_root(number, data, origin)
         elif kind == ROOT_BACKREF and FIRST_FREE <= number <= LAST_FREE:
             roots.links[number] = _parse_link(offset, data, limits, origin)
+        elif kind in OF_OTHER_TREES:
+            raise CorruptError(f"its root tree has an item of kind {kind}", origin=origin)
         elif kind == DIR_ITEM and number == ROOT_TREE_DIR:
             for name in parse_names(data):
                 if name.name == _DEFAULT and name.kind == ROOT_ITEM:

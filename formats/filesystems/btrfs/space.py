@@ -50,11 +50,11 @@ class Space:
         self._lock = threading.Lock()
 
     def read(
-        self, logical: int, length: int, what: str, is_right: Callable[[BytesLike], bool]
+        self, logical: int, length: int, fault: str, is_right: Callable[[BytesLike], bool]
     ) -> BytesLike:
         """Return the first copy of a range that is right.
 
-        :param what: it is, for the message.
+        :param fault: what is said if it is not right.
         :raises UnsupportedError: if it is on a device that is not there.
         :raises CorruptError: if no copy is right.
         """
@@ -71,8 +71,8 @@ class Space:
                 if failure is not None:
                     self._note_copy(logical, failure)
                 return data
-            failure = failure or self.damaged(logical, f"{what} is damaged: its checksum is wrong")
-        raise failure or self.damaged(logical, f"{what} cannot be read")
+            failure = failure or self.damaged(logical, fault)
+        raise failure or self.damaged(logical, fault)
 
     def _read_copy(self, logical: int, length: int, copy: int) -> BytesLike | None:
         """Return one copy of a range; None if nothing in it has so many."""

@@ -14,6 +14,10 @@ from formats.filesystems.btrfs.items import CSUM_ITEM, EXTENT_CSUM, Key
 from formats.filesystems.btrfs.space import Space
 
 
+_FAULT = "data has a wrong checksum"
+_MORE = float("inf")
+
+
 class Sums(NamedTuple):
     """Checksums of adjoining sectors from ``start`` to ``end``, logical addresses."""
 
@@ -52,14 +56,14 @@ class DataReader:
         """
         space, sector_bytes, of_sectors = self._space, self._sector_bytes, self._checksum.of_sectors
         if not has_sums:
-            return space.read(logical, length, "data", lambda _: True)
+            return space.read(logical, length, _FAULT, lambda _: True)
         expected = self._expected(logical, length)
 
         def is_right(data: BytesLike) -> bool:
             return of_sectors(data, sector_bytes) == expected
 
         try:
-            return space.read(logical, length, "data", is_right)
+            return space.read(logical, length, _FAULT, is_right)
         except CorruptError:
             if length == sector_bytes:
                 raise
@@ -94,7 +98,7 @@ class DataReader:
             return last
         upper = None
         if self._logged:
-            index = bisect.bisect_right(self._logged, (logical, MORE))
+            index = bisect.bisect_right(self._logged, (logical, _MORE))
             if index and logical < self._logged[index - 1].end:
                 return self._logged[index - 1]
             upper = self._logged[index].start if index < len(self._logged) else None
@@ -110,9 +114,6 @@ class DataReader:
 
     def _parsed(self, start: int, data: bytes) -> Sums:
         return parse_sums(start, data, self._checksum, self._sector_bytes)
-
-
-MORE = float("inf")
 
 
 def parse_sums(start: int, data: bytes, checksum: Checksum, sector_bytes: int) -> Sums:

@@ -14,7 +14,7 @@ from enum import IntFlag
 from formats.core.errors import CorruptError, UnsupportedError
 from formats.core.limits import GIB, KIB, MIB
 from formats.core.origin import Origin, printable
-from formats.core.source import ByteSource
+from formats.core.source import ByteSource, read_exact
 from formats.filesystems.btrfs.checksums import CHECKSUMS, Checksum
 
 PLACES = (64 * KIB, 64 * MIB, 256 * GIB)
@@ -150,26 +150,32 @@ _STRUCT = struct.Struct(
 def read_superblock(source: ByteSource) -> Superblock:
     """Return the superblock of a device: the first, or the newest copy if that is damaged.
 
+    One that is whole and says what cannot be is no damage that a copy would not have.
+
     :raises UnsupportedError: for a feature that is not read, by name.
     :raises CorruptError: if none can be used.
     """
-    first: CorruptError | None = None
     copies: list[Superblock] = []
     for place in PLACES:
-        if place + SUPERBLOCK_BYTES > source.size:
-            break
         raw = bytes(source.read_at(place, SUPERBLOCK_BYTES))
-        try:
-            found = parse_superblock(raw, place, source.origin)
-        except CorruptError as error:
-            first = first or error
+        if not is_whole(raw):
             continue
+        found = parse_superblock(raw, place, source.origin)
         if place == PLACES[0]:
             return found
         copies.append(found)
-    if not copies:
-        raise first or CorruptError("is too small for a superblock", origin=source.origin)
-    return max(copies, key=lambda copy: copy.generation)
+    if copies:
+        return max(copies, key=lambda copy: copy.generation)
+    raw = bytes(read_exact(source, PLACES[0], SUPERBLOCK_BYTES, "the superblock"))
+    return parse_superblock(raw, PLACES[0], source.origin)
+
+
+def is_whole(raw: bytes) -> bool:
+    """Tell whether a superblock is as it was written, whatever it says."""
+    if len(raw) != SUPERBLOCK_BYTES or raw[MAGIC_OFFSET : MAGIC_OFFSET + len(MAGIC)] != MAGIC:
+        return False
+    checksum = CHECKSUMS.get(int.from_bytes(raw[0xC4:0xC6], "little"))
+    return checksum is None or raw[: checksum.size] == checksum.of(raw[CHECKSUM_BYTES:])
 
 
 def parse_superblock(raw: bytes, place: int, origin: Origin) -> Superblock:

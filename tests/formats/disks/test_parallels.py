@@ -180,7 +180,7 @@ def test_any_changed_byte_gives_bytes_or_a_typed_error(image: Path) -> None:
     dice = random.Random(11)
     limits = Limits(disk_virtual_bytes=16 * MIB)
     opened_anyway = 0
-    for _ in range(300):
+    for _ in range(150):
         changed = dice.choices(range(16, 90), k=dice.choice([1, 1, 2, 4]))
         for place in changed:
             patch(image, place, bytes([dice.choice([0, 0xFF, 0x80, 1, dice.randrange(256)])]))
@@ -191,4 +191,4 @@ def test_any_changed_byte_gives_bytes_or_a_typed_error(image: Path) -> None:
                 read_all(inside(artifact))
         for place in changed:
             patch(image, place, complete[place : place + 1])
-    assert opened_anyway > 50
+    assert opened_anyway > 30

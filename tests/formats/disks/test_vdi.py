@@ -203,7 +203,7 @@ def test_any_changed_byte_gives_bytes_or_a_typed_error(tmp_path: Path) -> None:
     dice = random.Random(11)
     limits = Limits(disk_virtual_bytes=16 * MIB)
     opened_anyway = 0
-    for _ in range(400):
+    for _ in range(200):
         changed = dice.choices(tables, k=dice.choice([1, 1, 2, 4]))
         for place in changed:
             patch(image, place, bytes([dice.choice([0, 0xFF, 0x80, 1, dice.randrange(256)])]))
@@ -214,4 +214,4 @@ def test_any_changed_byte_gives_bytes_or_a_typed_error(tmp_path: Path) -> None:
                 read_all(inside(artifact))
         for place in changed:
             patch(image, place, complete[place : place + 1])
-    assert opened_anyway > 50
+    assert opened_anyway > 30

@@ -11,6 +11,7 @@ from formats.core.errors import CorruptError
 from formats.core.source import BytesLike
 
 _SHORTEST_MATCH = 4
+_MORE = 12
 _CONTINUED = 15
 """A length of this goes on in the bytes that follow, up to the first below 255."""
 
@@ -31,29 +32,48 @@ def lz4_decompress(data: BytesLike, max_bytes: int) -> bytes:
     return decoded
 
 
-def lz4_block_end(data: BytesLike, size: int) -> int:
-    """Return where a block that decodes to ``size`` bytes ends; for data with padding behind it.
+def lz4_decompress_start(data: BytesLike, size: int) -> bytes:
+    """Return the first ``size`` bytes that a block decodes to; anything may follow its end.
 
-    Only lengths are looked at. The last sequence of a block has literals only.
+    The library takes whole blocks only. So the sequences that are wanted are counted out, and
+    become a block of their own with an end that it takes: some more literals.
 
-    :raises CorruptError: without origin and offset; if there is no such end.
+    :raises CorruptError: without origin and offset; if the block is damaged or gives less.
     """
     position = decoded = 0
     try:
         while True:
-            token = data[position]
-            literals, position = _length(data, token >> 4, position + 1)
-            position += literals
+            start = position
+            literals, first = _length(data, data[start] >> 4, start + 1)
+            position = first + literals
             decoded += literals
             if decoded >= size:
+                end = _literals(bytes(data[first:position]))
                 break
+            token = data[start]
             match, position = _length(data, token & 15, position + 2)
             decoded += match + _SHORTEST_MATCH
+            if decoded >= size:
+                start, end = position, _literals(b"")
+                break
     except IndexError:
         raise CorruptError("an LZ4 block has no end") from None
-    if decoded > size or position > len(data):
-        raise CorruptError(f"an LZ4 block does not end after {size:,} bytes")
-    return position
+    if position > len(data):
+        raise CorruptError("an LZ4 block has no end")
+    return lz4_decompress(bytes(data[:start]) + end, decoded + _MORE)[:size]
+
+
+def _literals(literals: bytes) -> bytes:
+    """Return a last sequence: these literals and :data:`_MORE`.
+
+    That many, as the library takes a sequence that ends within eight bytes of the block's end for
+    the last one.
+    """
+    literals += bytes(_MORE)
+    if len(literals) < _CONTINUED:
+        return bytes([len(literals) << 4]) + literals
+    more, last = divmod(len(literals) - _CONTINUED, 255)
+    return b"\xf0" + b"\xff" * more + bytes([last]) + literals
 
 
 def _length(data: BytesLike, bits: int, position: int) -> tuple[int, int]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from formats.codecs.lz4 import lz4_block_end, lz4_decompress
+from formats.codecs.lz4 import lz4_decompress, lz4_decompress_start
 from formats.core.errors import CorruptError
 
 _contents = st.lists(
@@ -41,14 +41,22 @@ def test_a_damaged_block_is_an_error() -> None:
             lz4_decompress(block, 1000)
 
 
-@given(_contents, st.integers(0, 70))
-def test_the_end_of_a_padded_block_is_found(data: bytes, padding: int) -> None:
-    block = packed(data)
-    assert lz4_block_end(block + bytes(padding), len(data)) == len(block)
+@given(_contents, st.integers(0, 70), st.data())
+def test_the_start_of_a_padded_block_is_decoded(
+    data: bytes, padding: int, draw: st.DataObject
+) -> None:
+    size = draw.draw(st.integers(0, len(data)))
+    assert lz4_decompress_start(packed(data) + bytes(padding), size) == data[:size]
 
 
-def test_a_padded_block_of_another_size_has_no_end() -> None:
-    block = packed(b"line\n" * 3000) + bytes(100)
-    for size in (14_999, 15_001, 1 << 20):
+def test_a_block_that_gives_too_little_is_an_error() -> None:
+    block = packed(b"line\n" * 3000)
+    for padding in (b"", bytes(100), b"\xff" * 100):
         with pytest.raises(CorruptError, match="an LZ4 block"):
-            lz4_block_end(block, size)
+            lz4_decompress_start(block + padding, 1 << 20)
+
+
+def test_a_start_that_is_damaged_is_an_error() -> None:
+    for block in (b"", b"\xf0", b"\x40abc", b"\x10a\0\0", b"\x1fa\x09\0\xff\xff"):
+        with pytest.raises(CorruptError, match="an LZ4 block"):
+            lz4_decompress_start(block, 100)

@@ -1,0 +1,1 @@
+"""The reader of EROFS, the enhanced read-only filesystem."""

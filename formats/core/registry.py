@@ -37,6 +37,7 @@ BUILTIN_READERS: tuple[str, ...] = (
     "formats.disks.vhdx.reader:READER",
     "formats.disks.vmdk.reader:READER",
     "formats.filesystems.btrfs.reader:READER",
+    "formats.filesystems.erofs.reader:READER",
     "formats.filesystems.ext.reader:READER",
     "formats.filesystems.fat.reader:READER",
     "formats.filesystems.squashfs.reader:READER",

@@ -12,7 +12,6 @@ from formats.recognised.row import RecognisedFormat, signature_suffices
 
 _COPY = "copy the files on a machine that mounts it onto an ext4 disk, and convert that"
 _WINDOWS = "Windows does not run in a Linux container; data alone can be copied onto an ext4 disk"
-_FSCK_EROFS = "unpack it with 'fsck.erofs --extract' and put the tree on an ext4 disk"
 # What clears the first sector when it is made. A boot sector in front of it is newer.
 _CLEARING = frozenset({"btrfs", "reiserfs"})
 
@@ -66,7 +65,6 @@ FILESYSTEMS: tuple[RecognisedFormat, ...] = (
         Signature(0, struct.pack(">I", 0x28CD3D45)),
         check=probes.is_cramfs,
     ),
-    _filesystem("erofs", "an EROFS image", Signature(1024, b"\xe2\xe1\xf5\xe0"), hint=_FSCK_EROFS),
     _filesystem("exfat", "an exFAT filesystem", Signature(3, b"EXFAT   "), supersedes=_CLEARING),
     _filesystem("f2fs", "an F2FS filesystem", Signature(1024, b"\x10\x20\xf5\xf2")),
     _filesystem("gfs2", "a GFS2 filesystem", Signature(65536, bytes.fromhex("01161970"))),
@@ -179,6 +177,7 @@ FILESYSTEMS: tuple[RecognisedFormat, ...] = (
 FILESYSTEM_NAMES = frozenset(
     {
         "btrfs",
+        "erofs",
         "ext",
         "fat",
         "squashfs",

@@ -38,7 +38,6 @@ TOOLS = (
     recipe("bfs", 4, "mkfs.bfs {image}"),
     recipe("cramfs", 0, "mkfs.cramfs {tree} {image}"),
     recipe("dm-verity", 4, "veritysetup format {file} {image}", "DM_verity_hash"),
-    recipe("erofs", 0, "mkfs.erofs {image} {tree}"),
     recipe("exfat", 4, "mkfs.exfat {image}"),
     recipe("f2fs", 52, "mkfs.f2fs -q -f {image}"),
     recipe("iso9660", 0, "xorriso -as mkisofs -quiet -o {image} {tree}"),

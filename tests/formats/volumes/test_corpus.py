@@ -23,7 +23,6 @@ _SECONDS = 20
     ("name", "reader"),
     [
         ("dfvfs__apfs.raw.gz", "apfs"),
-        ("util-linux__erofs.img", "erofs"),
         ("util-linux__exfat.img.xz", "exfat"),
         ("util-linux__hfsplus.img.xz", "hfsplus"),
         ("util-linux__jfs.img.xz", "jfs"),

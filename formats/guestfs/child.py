@@ -255,7 +255,10 @@ class Session:
     ) -> Reply:
         """Call the binding by name; what comes back can be JSON."""
         del body
-        return Reply(getattr(self._handle, name)(*args, **optional))
+        function = getattr(self._handle, name, None)
+        if function is None:
+            raise CallError("this libguestfs has no function '" + name + "'", 0)
+        return Reply(function(*args, **optional))
 
     def do_readdir(self, body: bytes) -> Reply:
         """List a folder."""

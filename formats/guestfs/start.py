@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from formats.core.errors import LimitError, MissingDependencyError
+from formats.core.errors import CorruptError, LimitError, MissingDependencyError
 from formats.core.limits import MIB
 from formats.core.origin import Origin
 from formats.core.source import ByteSource
@@ -27,6 +27,7 @@ STAGE = "starting libguestfs"
 
 _BACKEND_SETTINGS = "LIBGUESTFS_BACKEND_SETTINGS"
 _FORCE_TCG = "force_tcg"
+_TEST_TOOL = "see what 'libguestfs-test-tool' prints at its end"
 _SOCKET_PATH_MAX = 100
 """Unix socket addresses have 108 bytes (unix(7))."""
 _QUICK_SECONDS = 60
@@ -134,7 +135,7 @@ class _Launcher:
                 return worker
         raise MissingDependencyError(
             f"the appliance of libguestfs does not start: {_reason(worker)}",
-            hint="see what 'libguestfs-test-tool' prints at its end",
+            hint=_TEST_TOOL,
         )
 
     def _attempt(self, *, without_kvm: bool, is_verbose: bool = False) -> Worker | CallError:
@@ -160,6 +161,11 @@ class _Launcher:
                 if without_kvm
                 else "KVM may hang here: set force_tcg in the environment"
                 f" variable {_BACKEND_SETTINGS}",
+            ) from error
+        except CorruptError as error:  # nothing was read yet that could be
+            worker.close()
+            raise MissingDependencyError(
+                f"the process with libguestfs does not start: {error.message}", hint=_TEST_TOOL
             ) from error
         except BaseException:
             worker.close()

@@ -60,12 +60,12 @@ class Reply:
 
 
 class Ticket:
-    """A request whose reply is not there yet."""
+    """A request whose reply is not there yet; ``name`` is for messages."""
 
-    __slots__ = ("op", "reply")
+    __slots__ = ("name", "reply")
 
-    def __init__(self, op: str) -> None:
-        self.op = op
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.reply: Reply | CallError | None = None
 
 
@@ -141,7 +141,7 @@ class Worker:
         with self._lock:
             if self._failure is not None:
                 raise self._ended(self._failure)
-            ticket = Ticket(op)
+            ticket = Ticket(str(arguments.get("name", op)))
             try:
                 self._requests.write(_FRAME.pack(len(header), len(body)) + header + body)
                 self._requests.flush()
@@ -160,7 +160,7 @@ class Worker:
         with self._lock:
             deadline = time.monotonic() + seconds
             while ticket.reply is None:
-                header, body = self._receive(deadline, ticket.op, seconds)
+                header, body = self._receive(deadline, ticket.name, seconds)
                 if "progress" in header:
                     if progress is not None:
                         progress(*_position(header["progress"]))
@@ -182,15 +182,15 @@ class Worker:
         else:
             ticket.reply = Reply(header.get("value"), body)
 
-    def _receive(self, deadline: float, op: str, seconds: float) -> tuple[dict[str, Json], bytes]:
+    def _receive(self, deadline: float, name: str, seconds: float) -> tuple[dict[str, Json], bytes]:
         """Return the next frame."""
         if self._failure is not None:
             raise self._ended(self._failure)
-        header_length, body_length = _FRAME.unpack(self._take(_FRAME.size, deadline, op, seconds))
+        header_length, body_length = _FRAME.unpack(self._take(_FRAME.size, deadline, name, seconds))
         if header_length > _HEADER_BYTES_MAX or body_length > _BODY_BYTES_MAX:
             raise self._fail("sent something that is no reply")
-        data = self._take(header_length, deadline, op, seconds)
-        body = self._take(body_length, deadline, op, seconds)
+        data = self._take(header_length, deadline, name, seconds)
+        body = self._take(body_length, deadline, name, seconds)
         try:
             header = json.loads(data)
         except ValueError as error:
@@ -199,14 +199,14 @@ class Worker:
             raise self._fail("sent something that is no reply")
         return header, body
 
-    def _take(self, length: int, deadline: float, op: str, seconds: float) -> bytes:
+    def _take(self, length: int, deadline: float, name: str, seconds: float) -> bytes:
         """Return exactly so many bytes of the child's output."""
         while len(self._buffer) < length:
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([self._replies], [], [], left)[0]:
                 self._fail("gave no answer")
                 raise LimitError(
-                    f"libguestfs gave no answer to '{op}' within {seconds:g} seconds",
+                    f"libguestfs gave no answer to '{name}' within {seconds:g} seconds",
                     origin=self.origin,
                     hint="without KVM all is slow: try again when the machine has less to do, or"
                     " where /dev/kvm can be used",
@@ -230,7 +230,7 @@ class Worker:
     def _ended(self, what: str) -> CorruptError:
         evidence = self.evidence()
         return CorruptError(
-            f"libguestfs {what} while it was read" + (f": {evidence}" if evidence else ""),
+            f"libguestfs {what}" + (f": {evidence}" if evidence else ""),
             origin=self.origin,
             hint="look whether 'libguestfs-test-tool' works here; if it does, the input is damaged",
         )

@@ -143,8 +143,35 @@ def test_where_kvm_fails_the_processor_is_emulated(
 def test_a_child_that_dies_is_an_error_with_its_last_words(
     tmp_path: Path, launch: str, said: str
 ) -> None:
-    with pytest.raises(CorruptError, match=said):
+    with pytest.raises(MissingDependencyError, match=said):
         Appliance([DISK], fake_settings(tmp_path, launch))
+
+
+def test_an_appliance_that_goes_down_later_is_the_fault_of_what_it_read(tmp_path: Path) -> None:
+    launch = "GuestFS.list_devices = lambda self: os._exit(3)"
+    with (
+        Appliance([DISK], fake_settings(tmp_path, launch)) as appliance,
+        pytest.raises(CorruptError, match=r"disk\.img: libguestfs ended"),
+    ):
+        appliance.devices()
+
+
+def test_a_call_that_hangs_is_ended_by_its_limit_and_the_appliance_with_it(tmp_path: Path) -> None:
+    launch = "GuestFS.list_devices = lambda self: subprocess.run(['sleep', '600'])"
+    settings = fake_settings(tmp_path, launch, call_seconds=1)
+    with Appliance([DISK], settings) as appliance:
+        with pytest.raises(LimitError, match="no answer to 'list_devices' within 1 seconds"):
+            appliance.devices()
+        with pytest.raises(CorruptError, match="gave no answer"):
+            appliance.devices()
+
+
+def test_a_function_that_an_old_library_lacks_is_an_error(tmp_path: Path) -> None:
+    with (
+        Appliance([DISK], fake_settings(tmp_path)) as appliance,
+        pytest.raises(CorruptError, match="has no function 'list_devices'"),
+    ):
+        appliance.devices()
 
 
 @pytest.mark.parametrize(
@@ -160,7 +187,7 @@ def test_a_child_that_dies_is_an_error_with_its_last_words(
 def test_what_is_no_reply_is_an_error(tmp_path: Path, garbage: str) -> None:
     pipe = "self.callback.__self__._channel._replies"
     launch = f"{pipe}.write({garbage}); {pipe}.flush()"
-    with pytest.raises(CorruptError, match="no reply"):
+    with pytest.raises(MissingDependencyError, match="no reply"):
         Appliance([DISK], fake_settings(tmp_path, launch))
 
 

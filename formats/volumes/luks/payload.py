@@ -14,7 +14,7 @@ from formats.volumes.luks.cipher import SectorCipher, parse_cipher
 from formats.volumes.luks.header import SECTOR_BYTES, LuksHeader, Payload
 from formats.volumes.luks.unlock import unlock
 
-_UNIT_BYTES = 64 * KIB
+_UNIT_BYTES = 128 * KIB
 """Large enough for array operations to pay, small enough for all of them to stay in cache."""
 
 

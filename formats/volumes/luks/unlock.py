@@ -35,6 +35,8 @@ _LANES_MAX = 16
 # Both bound time: a minute or two on a slow machine. cryptsetup aims at two seconds.
 _ITERATIONS_MAX = 100_000_000
 _MEMORY_PASSES_KIB_MAX = 64 * GIB // KIB
+_EFFORT_MAX = 4.0
+"""All tries together, each as a part of the most that one may take."""
 
 
 def unlock(source: ByteSource, header: LuksHeader, keys: Sequence[bytes]) -> tuple[bytes, int]:
@@ -45,8 +47,16 @@ def unlock(source: ByteSource, header: LuksHeader, keys: Sequence[bytes]) -> tup
     :raises ConvertError: what kept a slot from being tried, if no other opens.
     """
     problem: ConvertError | None = None
+    effort = 0.0
     for slot in header.slots:
         for passphrase in keys:
+            effort += _effort(slot.kdf) + _effort(header.digest.kdf)
+            if effort > _EFFORT_MAX:
+                raise LimitError(
+                    f"{len(header.slots)} key slots and {len(keys)} keys take too long to try",
+                    origin=source.origin,
+                    hint="give only the key that opens it",
+                )
             try:
                 key = _slot_key(source, slot, passphrase)
                 if _is_volume_key(header, key, source.origin):
@@ -62,6 +72,13 @@ def unlock(source: ByteSource, header: LuksHeader, keys: Sequence[bytes]) -> tup
         origin=source.origin,
         hint=_no_slot_hint(header),
     )
+
+
+def _effort(kdf: Kdf) -> float:
+    """Return how long a try takes, 1 for the most that it may; more is refused there."""
+    if kdf.kind == "pbkdf2":
+        return min(kdf.iterations / _ITERATIONS_MAX, 1.0)
+    return min(kdf.memory_kib * kdf.iterations / _MEMORY_PASSES_KIB_MAX, 1.0)
 
 
 def _no_slot_hint(header: LuksHeader) -> str:

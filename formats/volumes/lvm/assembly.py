@@ -54,6 +54,7 @@ class Assembly:
         self._snapshots = snapshot_refusals(group)
         self._told_by = told_by
         self._opening: list[str] = []
+        self._parts: dict[str, ByteSource | ConvertError] = {}
         self._lacking: list[str] = []
 
     def facts(self) -> dict[str, str]:
@@ -88,7 +89,7 @@ class Assembly:
         group = self.group
         prefix = group.name if self.is_unique else f"{group.name}@{group.uuid}"
         label = f"{prefix}/{volume.name}"
-        origin = (self._home(volume, _DEPTH_MAX) or self._told_by).child(f"lvm:{label}")
+        origin = (self._home(volume) or self._told_by).child(f"lvm:{label}")
         source: ByteSource = MemorySource(b"", origin)
         problem: ConvertError | None = None
         self._lacking.clear()
@@ -114,16 +115,20 @@ class Assembly:
             place = str(origin).encode()
             self._context.note(Finding("array-degraded", place, Action.REPORTED, evidence))
 
-    def _home(self, volume: LogicalVolume, depth: int) -> Origin | None:
+    def _home(self, volume: LogicalVolume) -> Origin | None:
         """Return the disk that a volume is shown under: the first that it has extents on."""
-        for segment in volume.segments:
-            for name, _ in segment.areas:
+        seen = {volume.name}
+        pending = [volume]
+        while pending:
+            inner: list[LogicalVolume] = []
+            for name in (name for item in pending.pop().segments for name, _ in item.areas):
                 pv = self.group.physical.get(name)
                 if pv is not None and pv.uuid in self._disks:
                     return self._disks[pv.uuid][0].origin
-                inner = self.group.logical.get(name)
-                if inner is not None and depth and (home := self._home(inner, depth - 1)):
-                    return home
+                if name in self.group.logical and name not in seen:
+                    seen.add(name)
+                    inner.append(self.group.logical[name])
+            pending += reversed(inner)
         return None
 
     def _source(self, volume: LogicalVolume, origin: Origin) -> ByteSource:
@@ -196,18 +201,28 @@ class Assembly:
         return raid_source(segment, images, length, image_bytes, origin)
 
     def _part(self, name: str, origin: Origin) -> ByteSource:
-        """Return the bytes of a volume that is a part of another one.
+        """Return the bytes of a volume that is a part of another one; each is opened once.
 
         :raises CorruptError: if there is none of that name, or it is a part of itself.
         """
-        volume = self.group.logical.get(name)
-        if volume is None or name in self._opening or len(self._opening) >= _DEPTH_MAX:
-            raise CorruptError(f"is made of the volume '{name}', which cannot be", origin=origin)
-        self._opening.append(name)
-        try:
-            return self._source(volume, origin)
-        finally:
-            self._opening.pop()
+        known = self._parts.get(name)
+        if known is None:
+            volume = self.group.logical.get(name)
+            if volume is None or name in self._opening or len(self._opening) >= _DEPTH_MAX:
+                raise CorruptError(
+                    f"is made of the volume '{name}', which cannot be", origin=origin
+                )
+            self._opening.append(name)
+            try:
+                known = self._source(volume, origin)
+            except ConvertError as error:
+                known = error
+            finally:
+                self._opening.pop()
+            self._parts[name] = known
+        if isinstance(known, ConvertError):
+            raise known
+        return known
 
     def _leg(self, name: str, extent: int, count: int, origin: Origin) -> ByteSource:
         size = self.group.extent_bytes

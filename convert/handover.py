@@ -28,7 +28,6 @@ from formats.core.errors import (
 from formats.core.finding import Action, Finding
 from formats.core.opener import Artifact, Node
 from formats.core.reader import Category, Role, Volume
-from formats.core.source import MemorySource
 from formats.guestfs.devices import ENCRYPTED_KINDS, Device
 from formats.guestfs.engine import Appliance
 from formats.guestfs.mounts import NOT_MOUNTED
@@ -149,7 +148,10 @@ class _Session:
                 without.append(node)
                 continue
             self._taken.add(device.name)
-            self._read(node, device)
+            if device.source_index is None:
+                self._put_together(node, device)
+            else:
+                self._read(node, device)
         left = [device for device in self._devices if self._is_left(device)]
         for number, node in enumerate(without):
             inside = list(self._inside(node, left, is_first=number == 0))
@@ -191,32 +193,47 @@ class _Session:
         except ConvertError as error:
             node.problem = _both(node, error)
             return
-        reason = node.problem.message if node.problem is not None else "asked for"
+        reason = _reason(node)
         node.tree, node.problem = tree, None
         node.facts[ENGINE_FACT] = "libguestfs"
-        self._note(node, f"{device.kind} read through libguestfs: {reason}")
+        self._note(node, f"{tree.info.format} read through libguestfs: {reason}")
+
+    def _put_together(self, node: Node, device: Device) -> None:
+        """Read a volume with own readers, from bytes that libguestfs gives; else let it read."""
+        before = node.problem
+        self._artifact.reopen(node, self._appliance.block(device))
+        if node.tree is None and not node.children:
+            node.problem = before
+            self._read(node, device)
+            return
+        node.facts[ENGINE_FACT] = "libguestfs"
+        reason = before.message if before is not None else "as asked for"
+        self._note(node, f"{device.name} was put together by libguestfs: {reason}")
 
     def _hang_below(self, node: Node, devices: Sequence[Device]) -> None:
         """Open devices that were found in a node with own readers, or else read them here."""
-        reason = node.problem.message if node.problem is not None else "asked for"
+        reason = _reason(node)
         node.problem = None
         node.facts[ENGINE_FACT] = "libguestfs"
         for device in devices:
-            self._note(node, f"{device.name} was opened through libguestfs: {reason}")
+            self._note(node, f"{device.name} was opened by libguestfs: {reason}")
             name = device.name.removeprefix("/dev/")
-            origin = node.origin.child(name)
             block = self._appliance.block(device)
-            volume = Volume(block, name, uuid=device.uuid, device_names=(name,))
-            self._artifact.open_inside(node, [volume])
+            self._artifact.open_inside(node, [Volume(block, name, device_names=(name,))])
             child = node.children[-1]
-            if child.problem is not None or child.reader is None:
-                volume = Volume(MemorySource(b"", origin), name, device_names=(name,))
-                node.children[-1] = read = Node(volume, node.disk, child.reader)
-                self._read(read, device)
+            if child.tree is None and not child.children:
+                self._read(child, device)
 
     def _note(self, node: Node, evidence: str) -> None:
         place = str(node.origin).encode("utf-8", "surrogateescape")
         self._artifact.findings.append(Finding(READ_BY, place, Action.REPORTED, evidence))
+
+
+def _reason(node: Node) -> str:
+    """Return why a node is not read by an own reader."""
+    if node.problem is not None:
+        return node.problem.message
+    return "as asked for" if node.tree is not None else "own readers find nothing known in it"
 
 
 def _may_be_damaged(node: Node) -> bool:

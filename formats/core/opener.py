@@ -16,7 +16,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeAlias
@@ -123,6 +123,14 @@ class Artifact:
     def view(self, nodes: list[Node]) -> Artifact:
         """Return some of the nodes as an artifact, which ends when this one is closed."""
         return Artifact(nodes, self._opener)
+
+    def reopen(self, node: Node, source: ByteSource) -> None:
+        """Open a node whose bytes could not be had, and come from elsewhere now."""
+        node.volume = replace(node.volume, source=source, problem=None)
+        found = self._opener.open_volume(node.volume, node.disk, _Depth(1), node)
+        node.reader, node.tree, node.problem = found.reader, found.tree, found.problem
+        node.children, node.facts = found.children, {**node.facts, **found.facts}
+        self.nodes += self._opener.assemble_groups()
 
     def open_inside(self, node: Node, volumes: Sequence[Volume]) -> None:
         """Open further volumes that were found in a node by other means than its reader."""

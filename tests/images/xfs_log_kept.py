@@ -30,7 +30,7 @@ from tests.support.listing import loop_mounted_writable
 from tests.support.programs import need, run
 
 FOLDER = Path(__file__).parent / "xfs_log"
-VERSION_4 = {
+IN_MACHINE = {
     "v4": ("-m crc=0 -n ftype=1 -l size=4m", "rw"),
     "v4-old": ("-m crc=0 -n ftype=0 -b size=1024 -i attr=1,projid32bit=0 -l version=1", "rw"),
     "v4-quota": ("-m crc=0 -l size=4m,lazy-count=0", "uquota,gquota"),
@@ -107,12 +107,12 @@ def make_in_machine(folder: Path) -> None:
     run("tar", "-c", "-f", folder / "work.tar", "-C", folder, "work.sh")
     drives = [folder / f"{name}.tar" for name in ("before", "changed", "work")]
     script = [f"add-drive {drive} readonly:true format:raw" for drive in drives]
-    for name, (options, _) in VERSION_4.items():
+    for name, (options, _) in IN_MACHINE.items():
         mkfs(folder / f"{name}.img", options, "40M")
         run("truncate", "--size", "40M", folder / f"{name}.after.img")
         script += [f"add-drive {folder}/{name}{end}.img format:raw" for end in ("", ".after")]
     script += ["run", 'debug sh "mkdir /m /w"', 'debug sh "tar -x -f /dev/sdc -C /w"']
-    for number, (_, mount) in enumerate(VERSION_4.values()):
+    for number, (_, mount) in enumerate(IN_MACHINE.values()):
         dirty, after = (f"/dev/sd{chr(ord('d') + 2 * number + step)}" for step in range(2))
         script += [
             f'debug sh "sh -e /w/work.sh {dirty} {mount} || (dmesg | tail >&2; false)"',
@@ -155,7 +155,7 @@ def make_all(folder: Path) -> None:
     """Make all, and keep them."""
     _keep("mappings", make_mappings(folder))
     make_in_machine(folder)
-    for name in VERSION_4:
+    for name in IN_MACHINE:
         for end in ("", ".after"):
             _keep(f"{name}{end}", folder / f"{name}{end}.img")
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from formats.core.errors import LimitError
+from formats.core.errors import LimitError, UnsupportedError
 from formats.core.source import BytesLike
 from formats.filesystems.xfs.log_record import Log, Record
 
@@ -61,6 +61,9 @@ class ItemType(IntEnum):
     CUD_RT = 0x124F
 
 
+_TYPES: dict[int, ItemType] = {int(each): each for each in ItemType}
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """One change of a transaction.
@@ -99,6 +102,7 @@ def committed(log: Log, records: Iterable[Record], most_bytes: int) -> Iterator[
 
     :param most_bytes: that transactions under way may take in memory.
     :raises CorruptError: if the operations contradict themselves.
+    :raises UnsupportedError: if a transaction has an item of an unknown type.
     :raises LimitError: if more is needed.
     """
     pending: dict[int, _Pending] = {}
@@ -175,10 +179,14 @@ def _items(log: Log, regions: list[bytes], block: int) -> list[Item]:
         end = index + count
         if count == 0 or end > len(regions):
             raise log.damaged(f"an item has {count:,} regions", block)
-        try:
-            kind = ItemType(number)
-        except ValueError:
-            raise log.damaged(f"an item is of the unknown type {number:#x}", block) from None
+        kind = _TYPES.get(number)
+        if kind is None:
+            raise UnsupportedError(
+                f"its log has items of the unknown type {number:#x}",
+                origin=log.origin,
+                offset=log.offset(block),
+                hint="mount a copy with a newer kernel once, which replays the log",
+            )
         items.append(Item(kind, [*regions[index:end]], block))
         index = end
     return items

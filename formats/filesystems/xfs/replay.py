@@ -83,6 +83,7 @@ class Replay:
         """Carry out deferred work and return, for people, how much was done."""
         left = self._intents.carry_out()
         self._buffers.finish()
+        self._inodes.finish()
         done = (
             f"{self._transactions:,} transactions,"
             f" {self._buffers.replayed:,} changes of buffers,"

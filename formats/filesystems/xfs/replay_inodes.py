@@ -65,10 +65,15 @@ class Field(IntFlag):
     ATTRIBUTES_OWNER = 0x400
 
 
-_DATA = Field.DATA_LOCAL | Field.DATA_EXTENTS | Field.DATA_TREE
-_ATTRIBUTES = Field.ATTRIBUTES_LOCAL | Field.ATTRIBUTES_EXTENTS | Field.ATTRIBUTES_TREE
+# Plain numbers: they are asked for with each inode, and flags are slow.
+_DATA_TREE = int(Field.DATA_TREE)
+_DATA = int(Field.DATA_LOCAL | Field.DATA_EXTENTS) | _DATA_TREE
+_ATTRIBUTES_TREE = int(Field.ATTRIBUTES_TREE)
+_ATTRIBUTES = int(Field.ATTRIBUTES_LOCAL | Field.ATTRIBUTES_EXTENTS) | _ATTRIBUTES_TREE
+_DEVICE = int(Field.DEVICE)
 
-_OWNERS = (Field.DATA_OWNER, Field.ATTRIBUTES_OWNER)
+_OWNERS = (int(Field.DATA_OWNER), int(Field.ATTRIBUTES_OWNER))
+_ANY_OWNER = sum(_OWNERS)
 
 _FORMAT = struct.Struct("<4xI4x4xQI12xqii")
 _FORMAT_32 = struct.Struct("<4xI4xQI12xqii")
@@ -147,9 +152,11 @@ class InodeReplay:
         self._superblock = superblock
         self._overlay = overlay
         self._trees = trees
-        is_v5 = superblock.has_checksums
-        self._logged_bytes = CORE_V3_BYTES if is_v5 else _LOGGED_BYTES
-        self._tree_header_bytes = _TREE_HEADER_V5_BYTES if is_v5 else _TREE_HEADER_BYTES
+        self._has_checksums = superblock.has_checksums
+        self._tree_header_bytes = (
+            _TREE_HEADER_V5_BYTES if self._has_checksums else _TREE_HEADER_BYTES
+        )
+        self._written: set[int] = set()
         self.replayed = 0
 
     def replay(self, change: InodeFormat, item: Item, lsn: int) -> None:
@@ -157,11 +164,13 @@ class InodeReplay:
         record = self._overlay.read(change.offset, self._superblock.inode_bytes)
         core = item.regions[1] if len(item.regions) > 1 else b""
         is_v3 = len(core) == CORE_V3_BYTES and core[_VERSION_OFFSET] == _VERSION_WITH_CHECKSUM
-        is_right = is_v3 if self._superblock.has_checksums else len(core) == _LOGGED_BYTES
+        is_right = is_v3 if self._has_checksums else len(core) == _LOGGED_BYTES
         if not is_right or not record.startswith(_MAGIC) or bytes(core[:2]) != _MAGIC[::-1]:
             raise self._damaged(change, item, "is no inode")
         if self._is_older(record, core, lsn):
             self._change(change, item, record, lsn)
+        if not change.fields & _ANY_OWNER:
+            return
         for field, fork in zip(_OWNERS, self._both(change, item, record), strict=True):
             if change.fields & field and record[fork.form] == FORMAT_BTREE:
                 self._trees.set_owner(bytes(record[fork.place]), change.number)
@@ -177,12 +186,13 @@ class InodeReplay:
             record[_FLUSHES] = bytes(2)
         for start, content in self._forks(change, item, record):
             record[start : start + len(content)] = content
-        self._write(change.offset, record)
+        self._overlay.write(change.offset, record)
+        self._written.add(change.offset)
         self.replayed += 1
 
     def _is_older(self, record: bytearray, core: BytesLike, lsn: int) -> bool:
         """Tell whether an inode on the disk is older than what the log has."""
-        if self._superblock.has_checksums:
+        if self._has_checksums:
             written = int.from_bytes(record[_LSN], "big")
             return written <= lsn or written == _NEVER
         # Version 2 counts how often an inode was written, starting again after the last number.
@@ -198,8 +208,8 @@ class InodeReplay:
         regions = iter(item.regions[2:])
         data, attributes = self._both(change, item, record)
         for fields, tree, fork in (
-            (_DATA, Field.DATA_TREE, data),
-            (_ATTRIBUTES, Field.ATTRIBUTES_TREE, attributes),
+            (_DATA, _DATA_TREE, data),
+            (_ATTRIBUTES, _ATTRIBUTES_TREE, attributes),
         ):
             if not change.fields & fields:
                 continue
@@ -211,7 +221,7 @@ class InodeReplay:
             if len(content) > fork.bytes:
                 raise self._damaged(change, item, "has a fork that is too large")
             yield fork.place.start, content
-        if change.fields & Field.DEVICE:
+        if change.fields & _DEVICE:
             yield data.place.start, change.device.to_bytes(4, "big")
 
     def _both(self, change: InodeFormat, item: Item, record: bytearray) -> tuple[Fork, Fork]:
@@ -262,12 +272,14 @@ class InodeReplay:
         if first is None or not is_right:
             raise self._log.damaged(f"a chunk of {count:,} inodes is impossible", item.block)
         offset = first * superblock.block_bytes
-        addresses = range(offset, offset + count * inode_bytes, superblock.block_bytes)
+        end = offset + count * inode_bytes
+        addresses = range(offset, end, superblock.block_bytes)
         if any(address // DADDR_BYTES in cancelled for address in addresses):
             return
-        for index in range(count):
-            number = (packed << superblock.inode_bits) + index
-            self._write(offset + index * inode_bytes, self._unused(number, generation))
+        number = packed << superblock.inode_bits
+        chunk = (self._unused(number + index, generation) for index in range(count))
+        self._overlay.write(offset, b"".join(chunk))
+        self._written.update(range(offset, end, inode_bytes))
         self.replayed += 1
 
     def _unused(self, number: int, generation: int) -> bytearray:
@@ -280,10 +292,14 @@ class InodeReplay:
         record[_NUMBER_AND_UUID] = number.to_bytes(8, "big") + self._superblock.metadata_uuid
         return record
 
-    def _write(self, offset: int, record: bytearray) -> None:
-        if self._superblock.has_checksums:
+    def finish(self) -> None:
+        """Set the checksums of all inodes that were written."""
+        if not self._has_checksums:
+            return
+        for offset in self._written:
+            record = self._overlay.read(offset, self._superblock.inode_bytes)
             set_checksum(record, INODE_CHECKSUM_OFFSET)
-        self._overlay.write(offset, record)
+            self._overlay.write(offset, record)
 
     def _damaged(self, change: InodeFormat, item: Item, what: str) -> CorruptError:
         return self._log.damaged(f"inode {change.number:,} {what}", item.block)

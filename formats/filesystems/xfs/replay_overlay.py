@@ -36,8 +36,12 @@ class Overlay:
 
         :raises CorruptError: if they are not on the volume.
         """
-        data = bytearray(read_exact(self._source, offset, length, "metadata in the log"))
         size = self._block_bytes
+        block, skip = divmod(offset, size)
+        place = self._places.get(block)
+        if place is not None and skip + length <= size:  # nearly every inode
+            return self._content[place + skip : place + skip + length]
+        data = bytearray(read_exact(self._source, offset, length, "metadata in the log"))
         for block in range(offset // size, -(-(offset + length) // size)):
             place = self._places.get(block)
             if place is not None:

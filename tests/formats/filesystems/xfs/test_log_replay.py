@@ -278,3 +278,14 @@ def test_trees_of_files_that_were_exchanged_belong_to_the_right_ones(
     monkeypatch.setattr(replay_trees.ExtentTrees, "set_owner", lambda *_: None)
     with pytest.raises(CorruptError, match="belongs to inode"):
         listing(copy.image)
+
+
+@pytest.mark.parametrize("name", xfs_log_kept.IN_MACHINE)
+def test_version_4_and_quotas_are_replayed_as_an_older_kernel_did(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = xfs_log_kept.kept(name, tmp_path)
+    after = listing(xfs_log_kept.kept(f"{name}.after", tmp_path))
+    assert b"last" in after
+    assert difference(after, listing(image)) == []
+    assert difference(after, _listing_unreplayed(image, monkeypatch)) != []

@@ -6,12 +6,13 @@ and the median over the rounds of (ours / limit) is printed beside the target. A
     loop mount + GNU tar | sha256sum + zstd -3 -T2 | sha256sum > file
 
 which reads, hashes, compresses and writes the same bytes as an image needs, without any Python.
+For squashfs, which is compressed itself, it is ``unsquashfs -processors 2`` to a tmpfs, against
+``export --raw`` into a pipe.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import shutil
 import statistics
@@ -23,14 +24,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.images.recipes import debian_server
+from tests.images import bench_disks
+from tests.images.bench_disks import Disk
 
-ROOT = Path(__file__).resolve().parents[1]
-CACHE = ROOT / ".cache" / "images"
-PARTITION_OFFSET = debian_server.ROOT_OFFSET
 MEMORY_LIMIT_MB = 200
-
-EXTRA_PACKAGES = ("gcc", "git", "perl", "python3", "vim", "locales", "manpages-dev")
+_TMPFS = Path("/dev/shm")  # noqa: S108 - where else
 
 
 _ENVIRONMENT = {**os.environ, "LC_ALL": "C.UTF-8"}
@@ -65,46 +63,43 @@ def measured(command: list[str | Path]) -> Figure:
     return Figure(seconds, usage.ru_maxrss / 1024)
 
 
-@contextlib.contextmanager
-def mounted(disk: Path) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as folder:
-        options = f"ro,loop,offset={PARTITION_OFFSET},sizelimit={debian_server.root_bytes(disk)}"
-        subprocess.run(["mount", "-t", "ext4", "-o", options, disk, folder], check=True)
-        try:
-            yield Path(folder)
-        finally:
-            subprocess.run(["umount", folder], check=True)
-
-
-def limit_image(disk: Path, out: Path) -> Figure:
+def limit_image(disk: Disk, out: Path) -> Figure:
     """Loop mount, tar, hash, compress, hash, write."""
     script = (
         'tar -C "$1" --xattrs --xattrs-include="*" -cf - . | tee >(sha256sum >/dev/null)'
         ' | zstd -q -3 -T2 | tee >(sha256sum >/dev/null) > "$2"'
     )
-    with mounted(disk) as folder:
+    with disk.mounted() as folder:
         return measured(["bash", "-o", "pipefail", "-c", script, "limit", folder, out / "layer"])
 
 
-def limit_tar(disk: Path, out: Path) -> Figure:
+def limit_tar(disk: Disk, out: Path) -> Figure:
     """Loop mount and tar into a pipe: with /dev/null as its file, GNU tar reads no content."""
     del out
     script = 'tar -C "$1" --xattrs --xattrs-include="*" -cf - . | cat > /dev/null'
-    with mounted(disk) as folder:
+    with disk.mounted() as folder:
         return measured(["bash", "-o", "pipefail", "-c", script, "limit", folder])
 
 
-def ours_image(disk: Path, out: Path) -> Figure:
-    return measured([sys.executable, "-m", "convert", "run", "-q", disk, f"oci:{out}/image:x"])
+def limit_unsquash(disk: Disk, out: Path) -> Figure:
+    """Decompress everything to memory."""
+    del out
+    with tempfile.TemporaryDirectory(dir=_TMPFS) as folder:
+        command = ["unsquashfs", "-quiet", "-no-progress", "-processors", "2"]
+        return measured([*command, "-force", "-dest", Path(folder, "tree"), disk.path])
 
 
-def ours_tar(disk: Path, out: Path) -> Figure:
+def ours_image(disk: Disk, out: Path) -> Figure:
+    return measured([sys.executable, "-m", "convert", "run", "-q", disk.path, f"oci:{out}/image:x"])
+
+
+def ours_tar(disk: Disk, out: Path) -> Figure:
     del out
     script = '"$1" -m convert export -q --raw "$2" tar:- | cat > /dev/null'
-    return measured(["bash", "-o", "pipefail", "-c", script, "ours", sys.executable, disk])
+    return measured(["bash", "-o", "pipefail", "-c", script, "ours", sys.executable, disk.path])
 
 
-def guestfish_route(disk: Path, out: Path) -> Figure:
+def guestfish_route(disk: Disk, out: Path) -> Figure:
     """The way without this tool: an appliance boots, tar-out, podman import, skopeo copy."""
     script = (
         'guestfish --ro -a "$1" -i tar-out / - > "$2/tree.tar"'
@@ -113,18 +108,18 @@ def guestfish_route(disk: Path, out: Path) -> Figure:
         ' && skopeo copy -q "oci:$2/dir" "oci:$2/image:x"'
     )
     environment = ["LIBGUESTFS_BACKEND=direct", "LIBGUESTFS_BACKEND_SETTINGS=force_tcg"]
-    return measured(["env", *environment, "bash", "-c", script, "route", disk, out])
+    return measured(["env", *environment, "bash", "-c", script, "route", disk.path, out])
 
 
-Work = Callable[[Path, Path], Figure]
+Work = Callable[[Disk, Path], Figure]
 
 
-def in_turns(rounds: int, *works: tuple[Work, Path]) -> list[list[Figure]]:
+def in_turns(rounds: int, *works: tuple[Work, Disk]) -> list[list[Figure]]:
     """Run the works one after the other, ``rounds`` times, after one round that is not counted."""
     figures: list[list[Figure]] = [[] for _ in works]
     for round_number in range(rounds + 1):
         for index, (work, disk) in enumerate(works):
-            with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+            with tempfile.TemporaryDirectory(dir=bench_disks.CACHE) as folder:
                 figure = work(disk, Path(folder))
             if round_number:
                 figures[index].append(figure)
@@ -146,21 +141,6 @@ def report(name: str, ours: list[Figure], limit: list[Figure], target: float) ->
     return is_met
 
 
-def disks() -> tuple[Path, Path, Path]:
-    """Return the benchmark disk as raw, compressed qcow2 and streamOptimized vmdk."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    raw, qcow2, vmdk = (CACHE / f"bench-server.{ending}" for ending in ("raw", "qcow2", "vmdk"))
-    if not raw.exists():
-        print(f"building {raw.relative_to(ROOT)} …", flush=True)
-        debian_server.build(raw, extra_packages=EXTRA_PACKAGES, root_mib=1500)
-    if not qcow2.exists():
-        subprocess.run(["qemu-img", "convert", "-c", "-O", "qcow2", raw, qcow2], check=True)
-    if not vmdk.exists():
-        options = ["-O", "vmdk", "-o", "subformat=streamOptimized"]
-        subprocess.run(["qemu-img", "convert", *options, raw, vmdk], check=True)
-    return raw, qcow2, vmdk
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench")
     parser.add_argument("--rounds", type=int, default=3)
@@ -169,34 +149,49 @@ def main() -> int:
     if os.geteuid():
         print("bench: the limit is measured with a loop mount, which needs root", file=sys.stderr)
         return 6
-    raw, qcow2, vmdk = disks()
-    limit, *mine = in_turns(
-        wanted.rounds,
-        (limit_image, raw),
-        (ours_image, raw),
-        (ours_image, qcow2),
-        (ours_image, vmdk),
-    )
-    results = [
-        report("run, raw", mine[0], limit, 1.3),
-        report("run, qcow2 compressed", mine[1], limit, 1.6),
-        report("run, streamOptimized vmdk", mine[2], limit, 1.6),
-    ]
-    tar_limit, *tars = in_turns(wanted.rounds, (limit_tar, raw), (ours_tar, raw), (ours_tar, vmdk))
-    results += [
-        report("export --raw tar, raw", tars[0], tar_limit, 1.2),
-        report("export --raw tar, streamOptimized", tars[1], tar_limit, 2.2),
-    ]
+    raw = bench_disks.raw()
+    results = [*disk_formats(wanted.rounds, raw), *filesystems(wanted.rounds)]
     if not wanted.without_libguestfs and shutil.which("guestfish"):
-        results.append(against_libguestfs(raw, mine[0]))
+        results.append(against_libguestfs(raw))
     return 0 if all(results) else 1
 
 
-def against_libguestfs(raw: Path, mine: list[Figure]) -> bool:
+def disk_formats(rounds: int, raw: Disk) -> Iterator[bool]:
+    """Measure one ext4 root as three kinds of disk."""
+    qcow2 = bench_disks.converted("qcow2", "-c", "-O", "qcow2")
+    vmdk = bench_disks.converted("vmdk", "-O", "vmdk", "-o", "subformat=streamOptimized")
+    limit, *mine = in_turns(
+        rounds, (limit_image, raw), (ours_image, raw), (ours_image, qcow2), (ours_image, vmdk)
+    )
+    yield report("run, raw", mine[0], limit, 1.3)
+    yield report("run, qcow2 compressed", mine[1], limit, 1.6)
+    yield report("run, streamOptimized vmdk", mine[2], limit, 1.6)
+    tar_limit, *tars = in_turns(rounds, (limit_tar, raw), (ours_tar, raw), (ours_tar, vmdk))
+    yield report("export --raw tar, raw", tars[0], tar_limit, 1.2)
+    yield report("export --raw tar, streamOptimized", tars[1], tar_limit, 2.2)
+
+
+def filesystems(rounds: int) -> Iterator[bool]:
+    """Measure the same root on other filesystems, each against the kernel's or its own tool."""
+    xfs = bench_disks.copied("xfs", "mkfs.xfs", "-q", "-f")
+    btrfs = bench_disks.copied("btrfs", "mkfs.btrfs", "-q", "-f", options="compress=zstd")
+    for disk in (xfs, btrfs):
+        limit, mine = in_turns(rounds, (limit_image, disk), (ours_image, disk))
+        yield report(f"run, {disk.filesystem}", mine, limit, 1.5)
+        limit, mine = in_turns(rounds, (limit_tar, disk), (ours_tar, disk))
+        yield report(f"export --raw tar, {disk.filesystem}", mine, limit, 1.5)
+    for compressor in ("zstd", "gzip", "xz"):
+        disk = bench_disks.squashed(compressor)
+        limit, mine = in_turns(rounds, (limit_unsquash, disk), (ours_tar, disk))
+        yield report(f"export --raw tar, squashfs {compressor}", mine, limit, 1.5)
+
+
+def against_libguestfs(raw: Disk) -> bool:
     print("libguestfs without KVM, one run, some minutes …", flush=True)
-    with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+    (mine,) = in_turns(1, (ours_image, raw))
+    with tempfile.TemporaryDirectory(dir=bench_disks.CACHE) as folder:
         theirs = guestfish_route(raw, Path(folder))
-    factor = theirs.seconds / statistics.median(figure.seconds for figure in mine)
+    factor = theirs.seconds / mine[0].seconds
     is_met = factor >= 20
     print(
         f"{'libguestfs + podman + skopeo':38} {factor:5.1f} × our time (target 20)"

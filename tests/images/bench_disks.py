@@ -1,0 +1,113 @@
+"""The disks that ``make bench`` reads: one Debian server with compilers, in every form measured."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.images.recipes import debian_server
+
+ROOT = Path(__file__).resolve().parents[2]
+CACHE = ROOT / ".cache" / "images"
+EXTRA_PACKAGES = ("gcc", "git", "perl", "python3", "vim", "locales", "manpages-dev")
+_VOLUME_BYTES = 1500 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """A disk, and how the kernel mounts the root on it.
+
+    :ivar filesystem: as ``mount -t`` takes it; empty for what the kernel cannot mount as it is.
+    """
+
+    path: Path
+    filesystem: str = ""
+    offset: int = 0
+    size: int = 0
+
+    @contextlib.contextmanager
+    def mounted(self) -> Iterator[Path]:
+        """Mount the root read-only through a loop device."""
+        options = f"ro,loop,offset={self.offset}"
+        options += f",sizelimit={self.size}" if self.size else ""
+        with tempfile.TemporaryDirectory() as folder:
+            subprocess.run(
+                ["mount", "-t", self.filesystem, "-o", options, self.path, folder], check=True
+            )
+            try:
+                yield Path(folder)
+            finally:
+                subprocess.run(["umount", folder], check=True)
+
+
+def raw() -> Disk:
+    """Return the disk as it was made: GPT with ext4."""
+    path = _made("bench-server.raw", _build)
+    size = debian_server.root_bytes(path)
+    return Disk(path, "ext4", debian_server.ROOT_OFFSET, size)
+
+
+def converted(ending: str, *options: str) -> Disk:
+    """Return the disk in another form, made by ``qemu-img convert``."""
+    source = raw().path
+
+    def make(path: Path) -> None:
+        subprocess.run(["qemu-img", "convert", *options, source, path], check=True)
+
+    return Disk(_made(f"bench-server.{ending}", make))
+
+
+def copied(filesystem: str, *mkfs: str, options: str = "") -> Disk:
+    """Return the root on another filesystem, copied there through the kernel."""
+
+    def make(path: Path) -> None:
+        with path.open("wb") as file:
+            file.truncate(_VOLUME_BYTES)
+        command: list[str | Path] = [*mkfs, path]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        flags = ",".join(filter(None, ["loop", options]))
+        with raw().mounted() as source, tempfile.TemporaryDirectory() as folder:
+            subprocess.run(["mount", "-t", filesystem, "-o", flags, path, folder], check=True)
+            try:
+                subprocess.run(["cp", "-a", f"{source}/.", folder], check=True)
+            finally:
+                subprocess.run(["umount", folder], check=True)
+
+    return Disk(_made(f"bench-server.{filesystem}", make), filesystem)
+
+
+def squashed(compressor: str) -> Disk:
+    """Return the root as a squashfs."""
+
+    def make(path: Path) -> None:
+        with raw().mounted() as source:
+            options = ("-comp", compressor, "-noappend", "-quiet", "-no-progress")
+            subprocess.run(
+                ["mksquashfs", source, path, *options], check=True, stdout=subprocess.DEVNULL
+            )
+
+    return Disk(_made(f"bench-server.{compressor}.squashfs", make), "squashfs")
+
+
+def _build(path: Path) -> None:
+    debian_server.build(path, extra_packages=EXTRA_PACKAGES, root_mib=1500)
+
+
+def _made(name: str, make: Callable[[Path], None]) -> Path:
+    """Return a cached image; what is half made is never taken for one."""
+    path = CACHE / name
+    if not path.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        print(f"building {path.relative_to(ROOT)} …", flush=True)
+        unfinished = path.with_name(f"making-{os.getpid()}-{name}")
+        try:
+            make(unfinished)
+            unfinished.rename(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    return path

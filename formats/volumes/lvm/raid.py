@@ -8,7 +8,7 @@ change when a disk is away for a while.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from formats.core.errors import AmbiguousError, CorruptError, UnsupportedError
@@ -116,12 +116,25 @@ def raid_images(segment: LvSegment, open_image: Opened, origin: Origin) -> RaidI
         raise UnsupportedError("is being reshaped, which is not read", origin=origin)
     if known:  # without any, nothing has been written since the volume was made
         newest = max(known, key=lambda superblock: superblock.events)
+        _refuse_rivals(known, newest, origin)
         for position, (image, _) in enumerate(segment.areas):
             reason = _why_not(superblocks[position], newest, position)
             if sources[position] is not None and reason:
                 sources[position] = None
                 lacking.append(f"'{image}' {reason}")
     return RaidImages(tuple(sources), tuple(lacking))
+
+
+def _refuse_rivals(known: Sequence[_Superblock], newest: _Superblock, origin: Origin) -> None:
+    """Refuse two halves that went on without each other for as long: neither is older."""
+    for other in known:
+        if other.events == newest.events and other.failed >> newest.position & 1:
+            raise AmbiguousError(
+                f"image {other.position} says that image {newest.position} failed, and both are"
+                " equally new",
+                origin=origin,
+                hint="give only the disks that were in use last",
+            )
 
 
 def _read(meta: ByteSource, position: int) -> _Superblock | None:

@@ -92,7 +92,8 @@ class MdReader:
         facts = {
             "array": newest.uuid,
             "level": level_name(newest.level),
-            "members": f"{len(found)} of {newest.members}",
+            "members": str(newest.members),
+            "devices": str(len(found)),
         }
         if newest.name:
             facts["name"] = newest.name

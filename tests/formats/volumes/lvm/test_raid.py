@@ -193,6 +193,18 @@ def test_a_volume_that_is_being_reshaped_is_refused(
     assert problem.message == "is being reshaped, which is not read"
 
 
+def test_halves_that_went_on_without_each_other_are_not_mixed(
+    groups: dict[str, list[Path]], tmp_path: Path
+) -> None:
+    disks = _superblock(groups, tmp_path)
+    for number, disk in enumerate(disks[:2]):
+        patch(disk, _FIRST_EXTENT + 24, struct.pack("<Q", 1 << (1 - number)))
+    with _opened(disks) as (_, volumes):
+        problem = volumes["r1"].problem
+    assert isinstance(problem, AmbiguousError)
+    assert "image 1 says that image 0 failed" in problem.message
+
+
 def test_a_superblock_of_another_image_is_corrupt(
     groups: dict[str, list[Path]], tmp_path: Path
 ) -> None:

@@ -29,6 +29,13 @@ _FALLOCATE_PUNCH_HOLE = 2
 _FALLOCATE_COLLAPSE_RANGE = 8
 
 
+def xfs_db(image: Path, *commands: str) -> str:
+    """Run commands of xfs_db(8), which may change the image, and return what it shows."""
+    need("xfs_db")
+    options = [option for command in commands for option in ("-c", command)]
+    return run("xfs_db", "-x", *options, image, check=False).stdout.decode()
+
+
 def text(length: int, seed: int) -> bytes:
     """Return bytes that differ everywhere and yet can be compressed."""
     lines = (b"%d/%d\n" % (seed, number) for number in range(length // 4 + 1))

@@ -16,7 +16,7 @@ from formats.core.source import ByteSource
 from formats.filesystems.xfs import xattrs
 from formats.filesystems.xfs.blocks import ATTRIBUTE_HEADER, REMOTE_HEADER, Blocks
 from formats.filesystems.xfs.forks import Forks
-from formats.filesystems.xfs.inode import FORMAT_LOCAL, Inode
+from formats.filesystems.xfs.inode import FORMAT_EXTENTS, FORMAT_LOCAL, Inode
 from formats.filesystems.xfs.superblock import REPAIR_HINT, Superblock
 from formats.filesystems.xfs.xattrs import Attribute
 
@@ -53,21 +53,20 @@ class AttributeReader:
         :raises CorruptError: if they are damaged, or a name is there twice.
         :raises LimitError: if there are too many, or one is too large.
         """
-        if not inode.fork_offset:
+        form = inode.attribute_format
+        if not inode.fork_offset or (form == FORMAT_EXTENTS and not inode.attributes_extents):
             return ()
-        if inode.attribute_format == FORMAT_LOCAL:
+        if form == FORMAT_LOCAL:
             found = [
                 xattrs.final(attribute.name, attribute.value or b"")
                 for attribute in self._bounded(xattrs.in_inode(inode.attribute_fork))
             ]
-        elif inode.attributes_extents:
+        else:
             fork = _AttributeFork(self._superblock, self._blocks, self._forks, inode)
             found = [
                 xattrs.final(attribute.name, fork.value(attribute))
                 for attribute in self._bounded(fork.attributes())
             ]
-        else:
-            return ()
         found.sort()
         if len({name for name, _ in found}) != len(found):
             raise self._damaged("an attribute is there twice", inode)

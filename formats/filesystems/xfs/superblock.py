@@ -54,7 +54,7 @@ class Version(IntFlag):
     SECTOR = 0x0800
     EXTFLG = 0x1000
     DIRV2 = 0x2000
-    BORG = 0x4000
+    ASCII_CI = 0x4000
     MOREBITS = 0x8000
 
 
@@ -116,7 +116,6 @@ class Superblock:
 
     :ivar version: 4, or 5 with checksums.
     :ivar block_count: blocks of the data section (``sb_dblocks``).
-    :ivar realtime_blocks: blocks of the realtime section, which is a device of its own; 0 for none.
     :ivar log_start: first block of the log as a packed block number (allocation group above
         :attr:`group_bits` bits); 0 if the log is on another device.
     :ivar log_blocks: length of the log in blocks.
@@ -137,7 +136,6 @@ class Superblock:
     sector_bytes: int
     block_count: int
     free_block_count: int
-    realtime_blocks: int
     uuid: uuid.UUID
     metadata_uuid: bytes
     label: str
@@ -172,7 +170,9 @@ class Superblock:
     @property
     def has_file_types(self) -> bool:
         """Whether a name in a folder has the type of its inode beside it (``ftype``)."""
-        return Incompat.FTYPE in self.incompat or Features2.FTYPE in self.features2
+        if self.has_checksums:
+            return Incompat.FTYPE in self.incompat
+        return Features2.FTYPE in self.features2
 
     @property
     def log_is_external(self) -> bool:
@@ -206,7 +206,7 @@ class Superblock:
 
 _STRUCT = struct.Struct(
     ">"
-    "4sI3Q"  # 0 magic, block size; data blocks, realtime blocks, realtime extents
+    "4sIQ16x"  # 0 magic, block size; data blocks, … of the realtime section
     "16sQ"  # 32 UUID, log start
     "3Q"  # 56 inodes: root, realtime bitmap, realtime summary
     "4xII4xI"  # 80 … group blocks, groups, … log blocks
@@ -262,7 +262,7 @@ def parse_superblock(raw: bytes, origin: Origin, offset: int = 0) -> Superblock:
     :raises CorruptError: if a value is impossible or the checksum is wrong.
     """
     (
-        magic, block_bytes, blocks, realtime_blocks, _,
+        magic, block_bytes, blocks,
         identity, log_start,
         root, realtime_bitmap, realtime_summary,
         group_blocks, group_count, log_blocks,
@@ -290,18 +290,16 @@ def parse_superblock(raw: bytes, origin: Origin, offset: int = 0) -> Superblock:
         features2 = (features2 | misplaced_features2) if version & Version.MOREBITS else 0
         ro_compat = incompat = log_incompat = 0
     _refuse_unreadable(number, version, features2, incompat, origin)
-    check(
-        IN_PROGRESS_OFFSET, not in_progress or offset > 0, "mkfs.xfs or xfs_copy did not finish it"
+    is_whole = not in_progress or offset > 0
+    check(IN_PROGRESS_OFFSET, is_whole, "mkfs.xfs or xfs_copy did not finish it")
+    _check_sizes(
+        check,
+        sectors=(sector_bits, sector_bytes),
+        blocks=(block_bits, block_bytes),
+        inodes=(inode_log, inode_bytes),
     )
-    for at, bits, size, allowed, what in (
-        (102, sector_bits, sector_bytes, _SECTOR_BITS, "sectors"),
-        (4, block_bits, block_bytes, _BLOCK_BITS, "blocks"),
-        (104, inode_log, inode_bytes, _INODE_BITS, "inodes"),
-    ):
-        is_right = bits in allowed and size == 1 << bits
-        check(at, is_right, f"{what} have {size:,} bytes and 2^{bits}")
     is_right = inode_bits == block_bits - inode_log and inodes_per_block == 1 << inode_bits
-    check(106, is_right and inode_bits >= 0, f"a block has {inodes_per_block:,} inodes")
+    check(106, is_right, f"a block has {inodes_per_block:,} inodes")
     is_right = folder_bits + block_bits <= _LARGEST_FOLDER_BLOCK_BITS
     check(192, is_right, f"a directory block is 2^{folder_bits} blocks")
     special = {realtime_bitmap, realtime_summary, user_quota, group_quota}
@@ -314,7 +312,6 @@ def parse_superblock(raw: bytes, origin: Origin, offset: int = 0) -> Superblock:
         sector_bytes=sector_bytes,
         block_count=blocks,
         free_block_count=free_blocks,
-        realtime_blocks=realtime_blocks,
         uuid=uuid.UUID(bytes=identity),
         metadata_uuid=metadata_uuid if incompat & Incompat.META_UUID else identity,
         label=printable(label.partition(b"\0")[0]),
@@ -358,6 +355,19 @@ class _Check:
                 offset=self._offset + field_offset,
                 hint=f"{REPAIR_HINT}: it puts one of the spare superblocks in its place",
             )
+
+
+def _check_sizes(
+    check: _Check, *, sectors: tuple[int, int], blocks: tuple[int, int], inodes: tuple[int, int]
+) -> None:
+    """Check sizes that are there twice: as a power of two, and in bytes."""
+    for at, (bits, size), allowed, what in (
+        (102, sectors, _SECTOR_BITS, "sectors"),
+        (4, blocks, _BLOCK_BITS, "blocks"),
+        (104, inodes, _INODE_BITS, "inodes"),
+    ):
+        is_right = bits in allowed and size == 1 << bits
+        check(at, is_right, f"{what} have {size:,} bytes and 2^{bits}")
 
 
 def _check_geometry(superblock: Superblock, check: _Check) -> None:

@@ -19,8 +19,14 @@ from formats.filesystems.xfs.blocks import FOLDER_HEADER
 from formats.filesystems.xfs.checksums import set_checksum
 from tests.images import xfs_v4
 from tests.images.ext_journal_views import overwrite
-from tests.images.xfs_everything import listing, made, mkfs, set_incompat
-from tests.support.listing import tree_listing
+from tests.images.xfs_everything import listing, made, mkfs, set_incompat, text, xfs_db
+from tests.support.listing import (
+    difference,
+    kernel_listing,
+    loop_mounted,
+    loop_mounted_writable,
+    tree_listing,
+)
 from tests.support.programs import need, need_root, run
 
 _TYPED = frozenset({"corrupt", "unsupported", "limit-exceeded"})
@@ -41,11 +47,6 @@ def image(sound: Path, tmp_path: Path) -> Path:
     copy = tmp_path / "image"
     run("cp", "--sparse=always", sound, copy)
     return copy
-
-
-def xfs_db(image: Path, *commands: str) -> str:
-    options = [option for command in commands for option in ("-c", command)]
-    return run("xfs_db", "-x", *options, image).stdout.decode()
 
 
 def address_of(image: Path, *commands: str) -> int:
@@ -172,10 +173,33 @@ def test_an_inode_that_was_deleted_is_an_error(image: Path) -> None:
         listing(image)
 
 
+@pytest.mark.parametrize("field", ["core.format", "core.aformat"])
+def test_a_fork_of_an_unknown_form_is_an_error(image: Path, field: str) -> None:
+    path = "/attributes/12-of-150" if field == "core.aformat" else "/folders/400"
+    xfs_db(image, f"path {path}", f"write {field} 7")
+    with pytest.raises(CorruptError, match=f"'{path[1:]}': .*its form is 7"):
+        listing(image)
+
+
 def test_a_sparse_giant_is_refused_by_its_path(image: Path) -> None:
     xfs_db(image, "path /extents/many", "write core.size 0x1000000000")
     with pytest.raises(LimitError, match="'extents/many' has 68,7"):
         listing(image)
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        (replace(DEFAULT_LIMITS, xattrs_per_file=50), "'attributes/60-of-500': has more than 50 "),
+        (replace(DEFAULT_LIMITS, xattr_value_bytes=60_000), "65536': its attribute .* 65,536"),
+        (replace(DEFAULT_LIMITS, folder_entries=1000), "'folders/1200': has more than 1,000 names"),
+        (replace(DEFAULT_LIMITS, symlink_target_bytes=1000), "symlink1023': is a symlink of"),
+        (replace(DEFAULT_LIMITS, entries=100), "is one more than 100 paths"),
+    ],
+)
+def test_limits_are_held_to(sound: Path, limits: Limits, message: str) -> None:
+    with pytest.raises(LimitError, match=message):
+        look(sound, limits)
 
 
 @pytest.mark.parametrize("size", [0, 5000, 1 << 40])
@@ -213,7 +237,7 @@ def test_any_changed_byte_gives_a_tree_or_a_typed_error(name: str, tmp_path: Pat
     chance = random.Random(name)
     limits = replace(DEFAULT_LIMITS, file_bytes=64 * MIB, entries=6000)
     outcomes: Counter[str] = Counter()
-    for _ in range(25):
+    for _ in range(15):
         place = chance.choice(chance.choice(marks)) + chance.randrange(200)
         value = chance.choice([0, 0xFF, 0x80, 1, chance.randrange(256)])
         overwrite(image, place, bytes([value]))
@@ -226,21 +250,40 @@ def test_any_changed_byte_gives_a_tree_or_a_typed_error(name: str, tmp_path: Pat
     assert {"tree", "corrupt"} <= set(outcomes) <= {"tree", *_TYPED}
 
 
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    need_root()
+    image = mkfs(tmp_path / "small", "-b size=1024 -L small")
+    with loop_mounted_writable(image, "xfs") as root:
+        (root / "folder").mkdir()
+        (root / "folder" / "file").write_bytes(text(10_000, 1))
+    return image
+
+
 @pytest.mark.parametrize("place", [33, 57, 102, 124, 130, 224])
-def test_a_damaged_superblock_gives_way_to_a_spare_one(image: Path, place: int) -> None:
-    expected = listing(image)
-    overwrite(image, place, b"\x5a")
-    with open_artifact([image]) as artifact:
+def test_a_damaged_superblock_gives_way_to_a_spare_one(small: Path, place: int) -> None:
+    expected = listing(small)
+    assert b"folder/file" in expected
+    overwrite(small, place, b"\x5a")
+    with open_artifact([small]) as artifact:
         (node,) = artifact.nodes
         assert node.problem is None
         assert [finding.rule for finding in artifact.findings] == ["superblock-damaged"]
         assert node.tree is not None
-        assert node.tree.info.label == "sound"
+        assert node.tree.info.label == "small"
         assert node.tree.info.used_bytes is None
         assert tree_listing(node.tree) == expected
 
 
-def test_a_damaged_superblock_without_a_spare_one_is_an_error(image: Path) -> None:
-    overwrite(image, 84, b"\x5a")  # the size of groups, by which spare ones are found
+def test_a_damaged_superblock_without_a_spare_one_is_an_error(small: Path) -> None:
+    overwrite(small, 84, b"\x5a")  # the size of groups, by which spare ones are found
     with pytest.raises(CorruptError, match=r"superblock is damaged: .*'xfs_repair' on a copy"):
-        listing(image)
+        listing(small)
+
+
+def test_a_spare_superblock_is_what_xfs_repair_goes_by(small: Path) -> None:
+    overwrite(small, 57, b"\x5a")
+    ours = listing(small)
+    run("xfs_repair", small, check=False)
+    with loop_mounted(small, "xfs") as root:
+        assert difference(kernel_listing(root), ours) == []

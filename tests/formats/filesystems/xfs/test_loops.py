@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from formats.core.errors import CorruptError
-from tests.images.xfs_everything import listing, mkfs, text
+from tests.images.xfs_everything import listing, mkfs, text, xfs_db
 from tests.support.listing import loop_mounted_writable
 from tests.support.programs import need, need_root, run
 
@@ -42,11 +42,6 @@ def image(sound: Path, tmp_path: Path) -> Path:
     copy = tmp_path / "image"
     run("cp", "--sparse=always", sound, copy)
     return copy
-
-
-def xfs_db(image: Path, *commands: str) -> str:
-    options = [option for command in commands for option in ("-c", command)]
-    return run("xfs_db", "-x", *options, image).stdout.decode()
 
 
 def number(image: Path, pattern: str, *commands: str) -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from formats.core.finding import Action, Finding
 from formats.core.origin import Origin
+from formats.core.source import ByteSource
 from formats.guestfs.guest import Guest
 from formats.guestfs.worker import CallError
 
@@ -37,23 +39,24 @@ class Device:
 
 
 def find_devices(
-    guest: Guest, origins: Sequence[Origin], keys: Sequence[bytes], findings: list[Finding]
+    guest: Guest, sources: Sequence[ByteSource], keys: Sequence[bytes], findings: list[Finding]
 ) -> tuple[Device, ...]:
     """Return every device, sorted by name.
 
-    :param origins: of the sources, in their order.
     RAID arrays and volume groups are assembled when the appliance starts. Encrypted devices are
     opened with the keys, and looked into in turn, until nothing new comes up.
     """
     found: dict[str, Device] = {}
+    names = [*_disks(guest), *_volumes(guest)]
     while True:
-        new = [name for name in _names(guest) if name not in found]
-        found.update((name, _device(guest, name, origins)) for name in new)
+        new = [name for name in names if name not in found]
+        found.update((name, _device(guest, name, sources)) for name in new)
         locked = [found[name] for name in new if found[name].kind in ENCRYPTED_KINDS]
         opened = [_open(guest, device, keys, findings) for device in locked]
         if not any(opened):
             return tuple(found[name] for name in sorted(found, key=_natural))
         guest.run("lvm_scan", 1)
+        names = _volumes(guest)
 
 
 def _natural(name: str) -> tuple[int, str]:
@@ -61,33 +64,40 @@ def _natural(name: str) -> tuple[int, str]:
     return len(name), name
 
 
-def _names(guest: Guest) -> list[str]:
-    names: list[str] = []
-    for function in ("list_devices", "list_partitions", "list_md_devices", "lvs"):
-        names += guest.texts(function)
-    # what volumes are made of: pools, mirror legs; a dash in a group's name is doubled
+def _disks(guest: Guest) -> list[str]:
+    """Return what is there from the start: disks, their partitions, arrays."""
+    functions = ("list_devices", "list_partitions", "list_md_devices")
+    names = [name for function in functions for name in guest.texts(function)]
+    return sorted(set(names), key=_natural)  # partitions of arrays are arrays, too
+
+
+def _volumes(guest: Guest) -> list[str]:
+    """Return what device-mapper makes of others, without what only volumes are made of."""
+    # pools, mirror legs: GROUP-VOLUME, dashes doubled in both
     inner = tuple(f"{_MAPPER}{group.replace('-', '--')}-" for group in guest.texts("vgs"))
-    names += [name for name in guest.texts("list_dm_devices") if not name.startswith(inner)]
+    mapped = [name for name in guest.texts("list_dm_devices") if not name.startswith(inner)]
+    names = [*guest.texts("lvs"), *mapped]
     for function in ("list_ldm_volumes", "list_ldm_partitions"):
-        try:
+        with contextlib.suppress(CallError):  # the appliance was built without it: none are there
             names += guest.texts(function)
-        except CallError:  # the appliance was built without it: there are none
-            continue
     return sorted(set(names), key=_natural)
 
 
-def _device(guest: Guest, name: str, origins: Sequence[Origin]) -> Device:
-    known = _known(guest, name)
+def _device(guest: Guest, name: str, sources: Sequence[ByteSource]) -> Device:
     index = _source_index(guest, name)
-    short = name.rpartition("/")[2]
-    if index is None or index >= len(origins):
-        origin = Origin(("libguestfs", name.removeprefix("/dev/")))
-    else:
-        origin = origins[index].child(short) if short[-1].isdigit() else origins[index]
+    size: int | None = None
+    origin = Origin(("libguestfs", name.removeprefix("/dev/")))
+    if index is not None and index < len(sources):
+        origin = sources[index].origin
+        if name[-1].isdigit():
+            origin = origin.child(name.rpartition("/")[2])
+        else:
+            size = sources[index].size
+    known = _known(guest, name)
     return Device(
         name,
         kind=known.get("TYPE", ""),
-        size=guest.number("blockdev_getsize64", name),
+        size=guest.number("blockdev_getsize64", name) if size is None else size,
         origin=origin,
         label=known.get("LABEL"),
         uuid=known.get("UUID"),

@@ -53,14 +53,14 @@ class Appliance:
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self.findings: list[Finding] = []
-        self._origins = tuple(source.origin for source in sources)
+        self._sources = tuple(sources)
         self._settings = settings
         self._limits = limits
         self._keys = tuple(keys)
         self._devices: tuple[Device, ...] | None = None
         self._mounts: dict[tuple[str, int | None], tuple[str, GuestTree]] = {}
         self._numbers = itertools.count()
-        origin = self._origins[0] if len(self._origins) == 1 else Origin(("libguestfs",))
+        origin = sources[0].origin if len(sources) == 1 else Origin(("libguestfs",))
         self._machine = start(sources, settings, origin, progress or _silent)
         self.version = self._machine.binding.version
         self._guest = Guest(self._machine.worker, settings.call_seconds, self._cause)
@@ -73,7 +73,7 @@ class Appliance:
         """
         if self._devices is None:
             with self._explained():
-                self._devices = find_devices(self._guest, self._origins, self._keys, self.findings)
+                self._devices = find_devices(self._guest, self._sources, self._keys, self.findings)
         return self._devices
 
     def subvolumes(self, device: Device) -> tuple[Subvolume, ...]:

@@ -141,7 +141,7 @@ class Worker:
         with self._lock:
             if self._failure is not None:
                 raise self._ended(self._failure)
-            ticket = Ticket(str(arguments.get("name", op)))
+            ticket = Ticket(str(arguments["name"]) if op == "call" else op)
             try:
                 self._requests.write(_FRAME.pack(len(header), len(body)) + header + body)
                 self._requests.flush()

@@ -50,7 +50,7 @@ class Advice(IntFlag):
     FRAGMENT_PCLUSTER = 0x20
 
 
-_KNOWN_ADVICE = Advice(0x3F)
+_KNOWN_ADVICE = 0x3F
 
 
 class Codec(IntEnum):

@@ -137,12 +137,10 @@ def _verify(source: ByteSource, block_bytes: int, stored: int) -> None:
 def _refuse_unreadable(
     incompat: Incompat, devices: int, folder_log: int, source: ByteSource
 ) -> None:
-    unknown = incompat & ~READABLE
+    unknown = incompat.value & ~READABLE.value  # of a flag, ~ would leave out unknown bits
     if unknown:
-        names = ", ".join(
-            str(feature.name).lower() if feature.name else f"bit {feature:#x}"
-            for feature in unknown
-        )
+        bits = (1 << bit for bit in range(unknown.bit_length()) if unknown >> bit & 1)
+        names = ", ".join((Incompat(bit).name or f"bit {bit:#x}").lower() for bit in bits)
         raise UnsupportedError(
             f"uses features of EROFS that are not read: {names}", origin=source.origin, hint=_HINT
         )

@@ -120,7 +120,7 @@ READERS: tuple[CompressedReader, ...] = (
         "gzip",
         (Signature(0, b"\x1f\x8b\x08"),),
         gunzip,
-        ((".gz", ""), (".tgz", ".tar"), (".box", ".box")),
+        ((".gz", ""), (".tgz", ".tar"), (".box", ".tar")),
         _doc("gzip-compressed file", (".gz", ".tgz"), "RFC 1952"),
         _is_gzip,
     ),

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+MAX_DISKS = 1024
+"""More disks than this has no machine: hypervisors end at 256 or fewer."""
+
 
 class Bus(IntEnum):
     """What a disk is attached to, in the order in which disks are counted (sda, sdb, …).

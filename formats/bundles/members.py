@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from formats.bundles.tar_index import TarMember, inner_path, tar_members
 from formats.core.entry import Kind, join
@@ -12,6 +13,8 @@ from formats.core.origin import Origin
 from formats.core.reader import Siblings
 from formats.core.source import ByteSource
 
+_MAX_MEMBERS = 100_000
+"""A bundle of so many chunks has hundreds of terabytes."""
 _JUNK = (b"._", b"PaxHeader/", b"__MACOSX/")
 """What macOS and old archivers put beside the files that were meant."""
 
@@ -22,19 +25,21 @@ class Members:
     Members whose path leads out of the archive cannot be reached; neither can the host's files.
 
     :raises CorruptError: for damaged archives.
+    :raises LimitError: for too many members.
     """
 
     def __init__(self, archive: ByteSource, limits: Limits) -> None:
         self.archive = archive
         self._by_path: dict[bytes, TarMember] = {}
         self._twice: set[bytes] = set()
+        limits = replace(limits, entries=min(limits.entries, _MAX_MEMBERS))
         for member in tar_members(archive, limits):
             path = inner_path(member.path)
             if not path or member.kind is Kind.FOLDER or is_junk(path):
                 continue
             if path in self._by_path:
                 self._twice.add(path)
-            self._by_path[path] = member
+            self._by_path[path] = member.without_records()
 
     def __contains__(self, path: bytes) -> bool:
         return path in self._by_path

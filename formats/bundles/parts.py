@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from formats.core.errors import ConvertError
-from formats.core.origin import Origin
+from formats.core.origin import Origin, printable
 from formats.core.reader import Volume, Volumes
 from formats.core.source import MemorySource
 
@@ -11,12 +11,12 @@ from formats.core.source import MemorySource
 def unreadable(label: str, problem: ConvertError, around: Origin) -> Volume:
     """Return what stands for a part that cannot be read; the others are not kept from it."""
     nothing = MemorySource(b"", around.child(label))
-    return Volume(nothing, label, problem=problem.at(nothing.origin))
+    return Volume(nothing, printable(label), problem=problem.at(nothing.origin))
 
 
 def machine_label(name: str) -> str:
     """Return the label of one of several machines."""
-    return f"vm:{name}"
+    return printable(f"vm:{name}")
 
 
 def machine_volume(name: str, disks: Volumes, around: Origin) -> Volume:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from itertools import islice
 
@@ -18,6 +19,7 @@ from formats.bundles.tar_index import TarMember, inner_path, is_tar, tar_members
 from formats.bundles.vmx.machine import open_machine
 from formats.core.entry import Kind
 from formats.core.errors import AmbiguousError, ConvertError, UnsupportedError, quoted
+from formats.core.origin import printable
 from formats.core.reader import Category, OpenContext, ReaderDoc, Signature, Volume, Volumes
 from formats.core.source import ByteSource
 
@@ -31,7 +33,9 @@ _DISK_ENDINGS = tuple(
     b"." + ending
     for ending in (b"img", b"qcow", b"qcow2", b"qed", b"raw", b"vdi", b"vhd", b"vhdx", b"vmdk")
 )
-_ROOT_FOLDERS = frozenset({b"bin", b"etc", b"lib", b"sbin", b"usr", b"var"})
+_ROOT_FOLDERS = frozenset(
+    {b"bin", b"boot", b"dev", b"etc", b"home", b"lib", b"opt", b"root", b"sbin", b"usr", b"var"}
+)
 """An archive with two of them at its top is a root tree; images in it are not to be opened."""
 _PART = re.compile(
     rb"(?P<disk>.+)-(?:flat|delta|sesparse|rdmp?|s\d{3}|f\d{3})\.vmdk", re.IGNORECASE
@@ -56,24 +60,41 @@ def classify(source: ByteSource) -> Content | None:
     if not is_tar(source):
         return None
     is_appliance = False
-    for path, member in _peek(source).items():
+    for path, member in _peek(source).files.items():
         if path == b"box.ovf" or (path == b"metadata.json" and _names_provider(source, member)):
             return Content.BOX
         is_appliance = is_appliance or _is_descriptor(path)
     return Content.APPLIANCE if is_appliance else Content.OTHER
 
 
-def _peek(source: ByteSource) -> dict[bytes, TarMember]:
-    """Return the first files of an archive, by their path; damage ends them."""
-    found: dict[bytes, TarMember] = {}
-    try:
+@dataclass(slots=True)
+class _Head:
+    """The first members of an archive.
+
+    :ivar files: by their path.
+    :ivar tops: names at the archive's top, of whatever kind.
+    """
+
+    files: dict[bytes, TarMember] = field(default_factory=dict)
+    tops: set[bytes] = field(default_factory=set)
+
+    @property
+    def is_root_tree(self) -> bool:
+        return len(self.tops & _ROOT_FOLDERS) > 1
+
+
+def _peek(source: ByteSource) -> _Head:
+    """Return the first members; damage ends them."""
+    head = _Head()
+    with suppress(ConvertError):
         for member in islice(tar_members(source), _PEEKED_MEMBERS):
             path = inner_path(member.path)
-            if path and member.kind is Kind.FILE and not is_junk(path):
-                found[path] = member
-    except ConvertError:
-        return found
-    return found
+            if not path or is_junk(path):
+                continue
+            head.tops.add(path.partition(b"/")[0])
+            if member.kind is Kind.FILE:
+                head.files[path] = member.without_records()
+    return head
 
 
 def _names_provider(source: ByteSource, member: TarMember) -> bool:
@@ -94,8 +115,8 @@ def _is_disk(path: bytes) -> bool:
     return path.lower().endswith(_DISK_ENDINGS)
 
 
-def descriptor_path(members: Members) -> bytes:
-    """Return the path of an archive's OVF descriptor.
+def descriptor_path(members: Members) -> bytes | None:
+    """Return the path of an archive's OVF descriptor; None if there is none.
 
     :raises AmbiguousError: if there are several.
     """
@@ -103,8 +124,8 @@ def descriptor_path(members: Members) -> bytes:
     return only(found, "OVF descriptors", members.archive)
 
 
-def only(paths: Sequence[bytes], what: str, source: ByteSource) -> bytes:
-    """Return the one path of its kind.
+def only(paths: Sequence[bytes], what: str, source: ByteSource) -> bytes | None:
+    """Return the one path of its kind; None if there is none.
 
     :raises AmbiguousError: if there are several.
     """
@@ -114,7 +135,7 @@ def only(paths: Sequence[bytes], what: str, source: ByteSource) -> bytes:
             origin=source.origin,
             hint="unpack it with 'tar xf' and give the one that is meant",
         )
-    return paths[0]
+    return paths[0] if paths else None
 
 
 def disk_paths(members: Members) -> list[bytes]:
@@ -144,7 +165,7 @@ def _disk_volume(members: Members, path: bytes) -> Volume:
         source = siblings.open(label.rpartition("/")[2], members.archive.origin)
     except ConvertError as error:
         return unreadable(label, error, members.archive.origin)
-    return Volume(source, label, siblings=siblings)
+    return Volume(source, printable(label), siblings=siblings)
 
 
 def vmware_machines(members: Members, paths: Sequence[bytes], context: OpenContext) -> Volumes:
@@ -197,10 +218,9 @@ class TarReader:
         :raises UnsupportedError: if there are none.
         :raises CorruptError: for damaged archives.
         """
-        paths = list(_peek(source))
-        is_root = len(_ROOT_FOLDERS & {path.partition(b"/")[0] for path in paths}) > 1
-        if is_root or not any(_is_disk(path) or is_machine(path) for path in paths):
-            raise _without_disk(source, paths)
+        head = _peek(source)
+        if head.is_root_tree or not any(_is_disk(path) or is_machine(path) for path in head.files):
+            raise _without_disk(source, head)
         members = Members(source, context.limits)
         machines = [path for path in members.paths() if is_machine(path)]
         if machines:
@@ -208,8 +228,8 @@ class TarReader:
         return Volumes(disk_volumes(members, disk_paths(members)))
 
 
-def _without_disk(source: ByteSource, paths: Sequence[bytes]) -> UnsupportedError:
-    if set(paths) & {b"oci-layout", b"manifest.json", b"repositories"}:
+def _without_disk(source: ByteSource, head: _Head) -> UnsupportedError:
+    if head.tops & {b"oci-layout", b"manifest.json", b"repositories"}:
         return UnsupportedError(
             "is an archive of container images",
             origin=source.origin,

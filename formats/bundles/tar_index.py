@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from formats.bundles.tar_sparse import Regions, old_gnu_regions, pax_regions, sparse_source
 from formats.core.entry import Kind
@@ -24,6 +24,8 @@ BLOCK_BYTES = 512
 
 _RECORDS_BYTES = MIB
 """Largest pax header and longest name that is read."""
+_MAX_GLOBAL_RECORDS = 64
+"""Each member gets all of them."""
 _CHECKSUM = slice(148, 156)
 _POSIX_MAGIC = b"ustar\0"
 _GNU_MAGIC = b"ustar  \0"
@@ -78,6 +80,10 @@ class TarMember:
     device: tuple[int, int] | None = None
     records: Mapping[bytes, bytes] = field(default_factory=dict)
     regions: Regions | None = None
+
+    def without_records(self) -> TarMember:
+        """Return the member without what only the content of a tree needs; it may be large."""
+        return replace(self, records={}) if self.records else self
 
     def source(self, archive: ByteSource, origin: Origin) -> ByteSource:
         """Return the content, read in place.
@@ -149,7 +155,7 @@ class _Walk:
                 what = "is cut short" if len(header) < BLOCK_BYTES else "has a wrong checksum"
                 raise self._corrupt(f"a tar header {what}", offset)
             kind = header[156:157]
-            if kind in {_CONTINUED, b"N"}:
+            if kind == _CONTINUED:
                 raise UnsupportedError(
                     "is one part of a tar archive in several volumes",
                     origin=self._source.origin,
@@ -185,8 +191,17 @@ class _Walk:
             self._name = data.partition(b"\0")[0]
         elif kind == _LONG_TARGET:
             self._target = data.partition(b"\0")[0]
+        elif kind == _GLOBAL_RECORDS:
+            self._records(data, start, self._global)
+            if len(self._global) > _MAX_GLOBAL_RECORDS:
+                raise LimitError(
+                    f"has more than {_MAX_GLOBAL_RECORDS} global pax records",
+                    origin=self._source.origin,
+                    offset=offset,
+                )
         else:
-            self._records(data, start, self._global if kind == _GLOBAL_RECORDS else self._own)
+            self._own, self._sparse_pairs = {}, []
+            self._records(data, start, self._own)
         return self._end(start, size)
 
     def _records(self, data: bytes, start: int, into: dict[bytes, bytes]) -> None:

@@ -18,7 +18,7 @@ from formats.core.origin import Origin
 from formats.core.source import ByteSource
 
 _MAX_DEPTH = 64
-_MAX_ELEMENTS = 200_000
+_MAX_ELEMENTS = 100_000
 _FEED_BYTES = 1 << 16
 
 

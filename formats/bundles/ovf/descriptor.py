@@ -14,8 +14,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
+from formats.bundles.texts import clean_line
 from formats.bundles.xml import attribute, children, local_name, namespace
-from formats.core.errors import CorruptError, EncryptedError, UnsupportedError, quoted
+from formats.core.errors import (
+    CorruptError,
+    EncryptedError,
+    LimitError,
+    UnsupportedError,
+    quoted,
+)
 from formats.core.origin import Origin
 
 # Namespace of the envelope → version, and what its attribute may say.
@@ -27,7 +34,7 @@ _VERSIONS: Mapping[str, tuple[str, str]] = {
 }
 
 _TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
-_MAX_MACHINES = 1000
+_MAX_MACHINES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +115,7 @@ def parse_envelope(root: Element, origin: Origin) -> Descriptor:
 
     :raises UnsupportedError: for versions that are not known, and encrypted packages.
     :raises CorruptError: if it contradicts itself or leaves out what has to be there.
+    :raises LimitError: for too many machines.
     """
     version = _version(root, origin)
     if next(sections(root, "EncryptionSection"), None) is not None:
@@ -236,12 +244,12 @@ def _systems(root: Element, origin: Origin) -> tuple[System, ...]:
         if kind == "VirtualSystemCollection":
             pending += [(child, element, *around) for child in element][::-1]
         elif kind == "VirtualSystem":
-            system = System(_required(element, "id", origin), (element, *around))
+            system = System(clean_line(_required(element, "id", origin)), (element, *around))
             if system.id in found:
                 raise CorruptError(f"has two machines {quoted(system.id)}", origin=origin)
             found[system.id] = system
             if len(found) > _MAX_MACHINES:
-                raise UnsupportedError(f"has more than {_MAX_MACHINES} machines", origin=origin)
+                raise LimitError(f"has more than {_MAX_MACHINES} machines", origin=origin)
     if not found:
         raise CorruptError("describes no machine: it has no VirtualSystem", origin=origin)
     return tuple(found.values())

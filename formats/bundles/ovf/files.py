@@ -21,6 +21,27 @@ _MAX_CHUNKS = 100_000
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
+class OpenOnce:
+    """Siblings that are opened once each, whoever asks: manifest and disks are of the same files.
+
+    Each is a file that stays open; a package may have thousands of chunks.
+    """
+
+    def __init__(self, siblings: Siblings) -> None:
+        self._siblings = siblings
+        self._opened: dict[str, ByteSource] = {}
+
+    def exists(self, name: str) -> bool:
+        """See :class:`~formats.core.reader.Siblings`."""
+        return self._siblings.exists(name)
+
+    def open(self, name: str, origin: Origin) -> ByteSource:
+        """See :class:`~formats.core.reader.Siblings`."""
+        if name not in self._opened:
+            self._opened[name] = self._siblings.open(name, origin)
+        return self._opened[name]
+
+
 def stored_name(file: File, siblings: Siblings) -> str:
     """Return the name of a file, or of its first chunk."""
     suffix = "" if file.chunk_bytes is None else _chunk_suffix(0)

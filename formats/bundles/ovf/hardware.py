@@ -65,6 +65,7 @@ class _Item:
     instance: str | None
     kind: int
     element: Element
+    is_for_all: bool
 
     def text(self, *names: str) -> str | None:
         return child_text(self.element, *names)
@@ -105,6 +106,7 @@ def _items(section: Element, configuration: str | None) -> list[_Item]:
     (8.2); items that only bound a range say nothing of what is there.
     """
     found: list[_Item] = []
+    replaced: set[tuple[str | None, int]] = set()
     for position, element in enumerate(children(section, *_ITEMS)):
         options = (attribute(element, "configuration") or "").split()
         if options and configuration not in options:
@@ -113,11 +115,19 @@ def _items(section: Element, configuration: str | None) -> list[_Item]:
             continue
         kind = child_text(element, "ResourceType") or ""
         number = int(kind) if re.fullmatch(r"[0-9]{1,5}", kind) else 0
-        instance = child_text(element, "InstanceID", "InstanceId")
+        item = _Item(
+            position,
+            child_text(element, "InstanceID", "InstanceId"),
+            number,
+            element,
+            is_for_all=not options,
+        )
         if options:
-            found = [item for item in found if (item.instance, item.kind) != (instance, number)]
-        found.append(_Item(position, instance, number, element))
-    return found
+            replaced.add((item.instance, item.kind))
+        found.append(item)
+    return [
+        item for item in found if not item.is_for_all or (item.instance, item.kind) not in replaced
+    ]
 
 
 def _take(item: _Item, found: Hardware) -> None:

@@ -10,11 +10,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
-from formats.bundles.ovf.descriptor import Descriptor, System, sections
+from formats.bundles.ovf.descriptor import System, sections
 from formats.bundles.ovf.hardware import Hardware
-from formats.bundles.secrets import HIDDEN, looks_secret
+from formats.bundles.texts import HIDDEN, clean_machine, looks_secret
 from formats.bundles.xml import attribute, children
+from formats.core.errors import LimitError
 from formats.core.machine import Machine
+
+_MAX_PROPERTIES = 1000
+_MAX_LICENCE = 1 << 18
 
 # CIM_OperatingSystem.OSType: systems that a descriptor may name by number only.
 _SYSTEMS: Mapping[str, str] = {
@@ -68,9 +72,17 @@ class _Words:
 
 
 def read_machine(
-    system: System, descriptor: Descriptor, hardware: Hardware, strings: Mapping[str, str]
+    system: System,
+    configuration: str | None,
+    hardware: Hardware,
+    values: Mapping[str, str],
+    strings: Mapping[str, str],
 ) -> Machine:
-    """Return what is said of a machine; collections around it fill in what it does not say."""
+    """Return what is said of a machine; collections around it fill in what it does not say.
+
+    :param values: of its properties.
+    :param strings: messages that its texts may refer to.
+    """
     words = _Words(strings)
     products = [
         section for element in system.elements for section in sections(element, "ProductSection")
@@ -82,14 +94,13 @@ def read_machine(
         "hardware": hardware.family,
         "networks": ", ".join(hardware.networks),
         "annotation": _first(system, "AnnotationSection", "Annotation", words),
-        "configuration": descriptor.configuration,
+        "configuration": configuration,
         "full-version": _product(products, "FullVersion", words),
         "product-url": _product(products, "ProductUrl", words),
         "vendor-url": _product(products, "VendorUrl", words),
         "app-url": _product(products, "AppUrl", words),
     }
-    values = property_values(system, descriptor.configuration)
-    return Machine(
+    machine = Machine(
         name=system.id,
         title=_product(products, "Product", words) or words.child(system.elements[0], "Name"),
         vendor=_product(products, "Vendor", words),
@@ -100,6 +111,7 @@ def read_machine(
             **{f"property.{key.lower()}": value for key, value in values.items()},
         },
     )
+    return clean_machine(machine)
 
 
 def _product(products: list[Element], name: str, words: _Words) -> str | None:
@@ -118,7 +130,7 @@ def _first(system: System, kind: str, name: str, words: _Words) -> str | None:
 
 
 def _licence(system: System, words: _Words) -> str | None:
-    """Return the licence agreements of the machine and of the collections around it, all."""
+    """Return all licence agreements of the machine and of the collections around it, to a limit."""
     texts = [
         text
         for element in system.elements
@@ -126,7 +138,10 @@ def _licence(system: System, words: _Words) -> str | None:
         for licence in children(section, "License")
         if (text := words.of(licence))
     ]
-    return "\n\n".join(dict.fromkeys(texts)) or None
+    licence = "\n\n".join(dict.fromkeys(texts))
+    if len(licence) > _MAX_LICENCE:
+        licence = licence[:_MAX_LICENCE] + "…"
+    return licence or None
 
 
 def _operating_system(system: System, words: _Words) -> str | None:
@@ -146,6 +161,8 @@ def property_values(system: System, configuration: str | None) -> dict[str, str]
     """Return the properties that the machine may be given, with the values that they start with.
 
     Passwords and what is named like one are listed and not shown.
+
+    :raises LimitError: for too many.
     """
     found: dict[str, str] = {}
     for element in system.elements:
@@ -154,6 +171,8 @@ def property_values(system: System, configuration: str | None) -> dict[str, str]
                 if _applies(item, configuration):
                     key = ".".join(_key(section, item))
                     found.setdefault(key, _value(item, key, configuration))
+                if len(found) > _MAX_PROPERTIES:
+                    raise LimitError(f"has more than {_MAX_PROPERTIES:,} properties for a machine")
     return found
 
 

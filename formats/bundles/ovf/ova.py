@@ -43,12 +43,15 @@ class OvaReader:
         return open_member(members, descriptor_path(members), context)
 
 
-def open_member(members: Members, path: bytes, context: OpenContext) -> Volumes:
-    """Open a descriptor among the members of an archive."""
-    siblings = MemberSiblings(members, folder_of(path))
-    descriptor = members.source(path)
-    if descriptor is None:
+def open_member(members: Members, path: bytes | None, context: OpenContext) -> Volumes:
+    """Open a descriptor among the members of an archive.
+
+    :raises CorruptError: if there is none, and as the reader of OVF raises it.
+    """
+    descriptor = members.source(path) if path is not None else None
+    if path is None or descriptor is None:
         raise CorruptError("has no OVF descriptor", origin=members.archive.origin)
+    siblings = MemberSiblings(members, folder_of(path))
     name = text_of(path).rpartition("/")[2]
     return open_package(descriptor, name, siblings, context, members.archive.origin)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from formats.bundles.controllers import MAX_DISKS
 from formats.bundles.members import beside
 from formats.bundles.ovf.descriptor import (
     Descriptor,
@@ -15,16 +17,17 @@ from formats.bundles.ovf.descriptor import (
     parse_envelope,
     strings_of,
 )
-from formats.bundles.ovf.files import open_file, stored_name
+from formats.bundles.ovf.files import OpenOnce, open_file, stored_name
 from formats.bundles.ovf.hardware import Resource, read_hardware
 from formats.bundles.ovf.machine import property_values, read_machine
 from formats.bundles.ovf.manifest import verify
 from formats.bundles.ovf.units import bytes_of, shown_bytes
 from formats.bundles.parts import machine_label, machine_volume, unreadable
+from formats.bundles.texts import clean_facts
 from formats.bundles.xml import parse_xml
 from formats.core.errors import ConvertError, CorruptError, LimitError, UnsupportedError, quoted
 from formats.core.machine import Machine
-from formats.core.origin import Origin
+from formats.core.origin import Origin, printable
 from formats.core.reader import OpenContext, Siblings, Volume, Volumes
 from formats.core.source import ByteSource, MappedSource, Segment
 
@@ -37,7 +40,7 @@ def open_package(
 ) -> Volumes:
     """Open a descriptor with the files beside it.
 
-    A disk that cannot be opened keeps the others from nothing: it is in the result, and says why.
+    A disk that cannot be opened is in the result and says why; the others are read all the same.
 
     :param source: the descriptor.
     :param name: its name among the siblings, ``NAME.ovf``; that of the manifest follows from it.
@@ -49,8 +52,9 @@ def open_package(
     descriptor = parse_envelope(root, source.origin)
     stem = re.sub(r"\.ovf$", "", name, flags=re.IGNORECASE)
     names = [name, *(stored_name(file, siblings) for file in descriptor.files.values())]
-    manifest = verify(stem, names, siblings, context, origin)
-    package = _Package(descriptor, strings_of(root), siblings, context, origin)
+    files = OpenOnce(siblings)
+    manifest = verify(stem, names, files, context, origin)
+    package = _Package(descriptor, strings_of(root), siblings, files, context, origin)
     return package.open({"ovf-version": descriptor.version, **manifest})
 
 
@@ -59,6 +63,7 @@ class _Package:
     descriptor: Descriptor
     strings: Mapping[str, str]
     siblings: Siblings
+    files: OpenOnce
     context: OpenContext
     origin: Origin
 
@@ -68,10 +73,11 @@ class _Package:
             facts["configurations"] = ", ".join(descriptor.configurations)
         if len(descriptor.systems) == 1:
             opened = self._machine(descriptor.systems[0])
-            return Volumes(opened.volumes, {**facts, **opened.facts}, opened.machine)
+            facts = clean_facts({**facts, **opened.facts})
+            return Volumes(opened.volumes, facts, opened.machine)
         volumes = tuple(self._member(system) for system in descriptor.systems)
         facts["machines"] = ", ".join(system.id for system in descriptor.systems)
-        return Volumes(volumes, facts)
+        return Volumes(volumes, clean_facts(facts))
 
     def _member(self, system: System) -> Volume:
         """Return a machine of a collection; what is wrong with it is no matter for the others."""
@@ -82,21 +88,12 @@ class _Package:
 
     def _machine(self, system: System) -> Volumes:
         hardware = read_hardware(system.elements[0], self.descriptor.configuration)
-        machine = read_machine(system, self.descriptor, hardware, self.strings)
         values = property_values(system, self.descriptor.configuration)
+        machine = read_machine(
+            system, self.descriptor.configuration, hardware, values, self.strings
+        )
         disks = [self._disk_of(resource, system) for resource in hardware.disks]
-        if not disks:
-            raise UnsupportedError(
-                f"describes the machine {quoted(system.id)} without a disk",
-                origin=self.origin,
-                hint="there is nothing in it to convert",
-            )
-        files = [disk.file.id for disk in disks if disk.file is not None]
-        for name in {name for name in files if files.count(name) > 1}:
-            raise CorruptError(
-                f"attaches the file {quoted(name)} to {quoted(system.id)} twice",
-                origin=self.origin,
-            )
+        self._check(disks, system)
         facts = _shown(machine)
         media = [self._medium(drive, resource) for drive, resource in hardware.removable]
         if media:
@@ -108,7 +105,27 @@ class _Package:
         ]
         if blank:
             facts["blank-disks"] = ", ".join(blank)
-        return Volumes(tuple(self._volume(disk, values) for disk in disks), facts, machine)
+        volumes = tuple(self._volume(disk, values) for disk in disks)
+        return Volumes(volumes, clean_facts(facts), machine)
+
+    def _check(self, disks: Sequence[Disk], system: System) -> None:
+        if not disks:
+            raise UnsupportedError(
+                f"describes the machine {quoted(system.id)} without a disk",
+                origin=self.origin,
+                hint="there is nothing in it to convert",
+            )
+        if len(disks) > MAX_DISKS:
+            raise LimitError(
+                f"attaches more than {MAX_DISKS} disks to {quoted(system.id)}", origin=self.origin
+            )
+        files = Counter(disk.file.href for disk in disks if disk.file is not None)
+        for name, count in files.items():
+            if count > 1:
+                raise CorruptError(
+                    f"attaches the file {quoted(name)} to {quoted(system.id)} twice",
+                    origin=self.origin,
+                )
 
     def _disk_of(self, resource: Resource, system: System) -> Disk:
         """Return the disk that a drive refers to; a drive may refer to a file right away (8.3)."""
@@ -135,12 +152,12 @@ class _Package:
         return {"other-files": ", ".join(others)} if others else {}
 
     def _volume(self, disk: Disk, values: Mapping[str, str]) -> Volume:
-        label = disk.file.href if disk.file is not None else f"disk:{disk.id}"
+        name = disk.file.href if disk.file is not None else f"disk:{disk.id}"
         try:
             source = self._source(disk, disk.file, values)
         except ConvertError as error:
-            return unreadable(label, error, self.origin)
-        return Volume(source, label, siblings=beside(self.siblings, label))
+            return unreadable(name, error, self.origin)
+        return Volume(source, printable(name), siblings=beside(self.siblings, name))
 
     def _source(self, disk: Disk, file: File | None, values: Mapping[str, str]) -> ByteSource:
         if disk.parent is not None:
@@ -150,7 +167,7 @@ class _Package:
                 hint="export it without delta disks ('ovftool --makeDeltaDisks' makes them)",
             )
         if file is not None:
-            return open_file(file, self.siblings, self.context, self.origin)
+            return open_file(file, self.files, self.context, self.origin)
         return self._blank(disk, values)
 
     def _blank(self, disk: Disk, values: Mapping[str, str]) -> ByteSource:
@@ -186,5 +203,4 @@ def _capacity(disk: Disk, values: Mapping[str, str]) -> int | None:
 def _shown(machine: Machine) -> dict[str, str]:
     product = " ".join(part for part in (machine.title, machine.version) if part)
     facts = {"machine": machine.name, "product": product, "vendor": machine.vendor or ""}
-    facts |= {name: machine.properties.get(name, "") for name in _SHOWN_FACTS}
-    return {name: value for name, value in facts.items() if value}
+    return facts | {name: machine.properties.get(name, "") for name in _SHOWN_FACTS}

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from formats.bundles.members import Members
-from formats.bundles.secrets import looks_secret
+from formats.bundles.texts import looks_secret
 from formats.bundles.vagrant.vagrantfile import FILE_NAME, Stated, read_vagrantfile
 from formats.core.errors import CorruptError, LimitError
 from formats.core.limits import Limits

@@ -21,6 +21,7 @@ from formats.bundles.vagrant.box import Box
 from formats.bundles.vagrant.parallels import image_of, parallels_disks
 from formats.core.errors import ConvertError, UnsupportedError, quoted
 from formats.core.finding import Action, Finding
+from formats.core.origin import printable
 from formats.core.reader import OpenContext, Volume, Volumes
 
 Opener: TypeAlias = Callable[[Members, Box, OpenContext], Volumes]
@@ -61,16 +62,17 @@ def _way_out(box: Box) -> str | None:
 
 
 def _open_virtualbox(members: Members, box: Box, context: OpenContext) -> Volumes:
-    del box
     path = b"box.ovf" if b"box.ovf" in members else descriptor_path(members)
+    if path is None:
+        return _open_any(members, box, context)
     return open_member(members, path, context)
 
 
 def _open_vmware(members: Members, box: Box, context: OpenContext) -> Volumes:
     found = [path for path in members.paths() if is_machine(path)]
-    if not found:
-        return _open_any(members, box, context)
     path = only(found, "VMware machines", members.archive)
+    if path is None:
+        return _open_any(members, box, context)
     return vmware_machines(members, [path], context)
 
 
@@ -84,7 +86,16 @@ def _open_libvirt(members: Members, box: Box, context: OpenContext) -> Volumes:
 
 
 def _open_hyperv(members: Members, box: Box, context: OpenContext) -> Volumes:
-    """Open the disks in ``Virtual Hard Disks``; which comes first is only in a binary file."""
+    """Open the disks in ``Virtual Hard Disks``; which comes first is only in a binary file.
+
+    So is which disk a checkpoint belongs to, and without it the disks are out of date.
+    """
+    if any(path.lower().endswith((b".avhd", b".avhdx")) for path in members.paths()):
+        raise UnsupportedError(
+            "is a Vagrant box for hyperv with checkpoints (.avhdx)",
+            origin=members.archive.origin,
+            hint="delete the machine's checkpoints, which merges them, and export it again",
+        )
     disks = [path for path in disk_paths(members) if path.lower().endswith((b".vhd", b".vhdx"))]
     if len(disks) > 1:
         where = str(members.archive.origin).encode()
@@ -108,7 +119,7 @@ def _parallels_disk(members: Members, description: bytes, context: OpenContext) 
         source = image_of(members, description, context.limits)
     except ConvertError as error:
         return unreadable(label, error, members.archive.origin)
-    return Volume(source, label)
+    return Volume(source, printable(label))
 
 
 def _open_any(members: Members, box: Box, context: OpenContext) -> Volumes:

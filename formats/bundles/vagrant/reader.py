@@ -10,11 +10,13 @@ cloud. The Vagrantfile is read for what it states, and never run.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 
 from formats.bundles.members import Members
 from formats.bundles.tar import Content, classify
+from formats.bundles.texts import clean_facts, clean_machine
 from formats.bundles.vagrant.box import Box, read_box
 from formats.bundles.vagrant.providers import open_disks
 from formats.core.machine import Machine
@@ -53,25 +55,24 @@ class VagrantReader:
         box = read_box(members, context.limits)
         opened = open_disks(members, box, context)
         machine = _machine(opened.machine, box, source.origin)
-        facts = {"provider": box.provider, **_facts(box), **opened.facts}
+        facts = clean_facts({"provider": box.provider, **_facts(box), **opened.facts})
         return replace(opened, facts=facts, machine=machine)
 
 
 def _facts(box: Box) -> dict[str, str]:
     facts = {"architecture": box.architecture or ""}
-    facts["ports"] = ", ".join(port.port for port in box.vagrantfile.ports)
-    return {name: value for name, value in facts.items() if value}
+    return facts | {"ports": ", ".join(port.port for port in box.vagrantfile.ports)}
 
 
 def _machine(described: Machine | None, box: Box, origin: Origin) -> Machine:
     """Return the machine with what the box adds; what its own descriptor says goes first."""
-    machine = described or Machine(origin.parts[-1].removesuffix(".box"))
+    machine = described or Machine(re.sub(r"\.(box|tar)$", "", origin.parts[-1]))
     added = {"vagrant.provider": box.provider, **_prefixed("vagrant.info", box.info)}
     if box.architecture:
         added["architecture"] = box.architecture
     added |= _prefixed("vagrant", box.vagrantfile.settings)
     properties = {**added, **machine.properties}
-    return replace(machine, properties=properties, ports=box.vagrantfile.ports)
+    return clean_machine(replace(machine, properties=properties, ports=box.vagrantfile.ports))
 
 
 def _prefixed(prefix: str, values: Mapping[str, str]) -> dict[str, str]:

@@ -6,14 +6,21 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from formats.bundles.controllers import Bus
+from formats.bundles.controllers import MAX_DISKS, Bus
 from formats.bundles.members import beside
 from formats.bundles.parts import unreadable
+from formats.bundles.texts import clean_facts, clean_machine
 from formats.bundles.vmx.text import Settings, parse_vmx
-from formats.core.errors import ConvertError, EncryptedError, UnsupportedError, quoted
+from formats.core.errors import (
+    ConvertError,
+    EncryptedError,
+    LimitError,
+    UnsupportedError,
+    quoted,
+)
 from formats.core.finding import Action, Finding
 from formats.core.machine import Machine
-from formats.core.origin import Origin
+from formats.core.origin import Origin, printable
 from formats.core.reader import OpenContext, Siblings, Volume, Volumes
 from formats.core.source import ByteSource
 
@@ -62,6 +69,7 @@ def open_machine(
     :raises EncryptedError: if the machine is encrypted.
     :raises UnsupportedError: if it has no disk.
     :raises CorruptError: for lines that make no sense.
+    :raises LimitError: if the text is too large, or the disks are too many.
     """
     settings = parse_vmx(source, context.limits)
     if any(key.startswith("encryption.") for key in settings.values):
@@ -77,14 +85,16 @@ def open_machine(
             origin=source.origin,
             hint="there is nothing in it to convert",
         )
+    if len(disks) > MAX_DISKS:
+        raise LimitError(f"has more than {MAX_DISKS} disks", origin=source.origin)
     machine = _machine(settings, source.origin)
     names = [_last_component(disk.file_name) for disk in disks]
     opener = _Disks(siblings, context, source.origin, origin, names)
     facts = {"machine": machine.name, **_facts(machine)}
     facts["disks"] = ", ".join(f"{disk.name}: {disk.file_name}" for disk in disks)
-    if others:
-        facts["other-files"] = ", ".join(others)
-    return Volumes(tuple(opener.volume(disk) for disk in disks), facts, machine)
+    facts["other-files"] = ", ".join(others)
+    volumes = tuple(opener.volume(disk) for disk in disks)
+    return Volumes(volumes, clean_facts(facts), machine)
 
 
 def _devices(settings: Settings) -> tuple[list[Attached], list[str]]:
@@ -120,12 +130,13 @@ def _machine(settings: Settings, origin: Origin) -> Machine:
     stated["memory"] = f"{memory} MiB" if memory else ""
     stated["networks"] = ", ".join(_networks(settings))
     stem = re.sub(r"\.vmx$", "", origin.parts[-1], flags=re.IGNORECASE)
-    title = settings.get("displayName")
-    return Machine(
+    title = settings.get("displayName").strip()
+    machine = Machine(
         name=title or stem,
         title=title or None,
         properties={name: value for name, value in stated.items() if value},
     )
+    return clean_machine(machine)
 
 
 def _networks(settings: Settings) -> list[str]:
@@ -161,14 +172,14 @@ class _Disks:
 
     def volume(self, disk: Attached) -> Volume:
         label = _last_component(disk.file_name)
-        if self.names.count(label) > 1:
+        if not label or self.names.count(label) > 1:
             label = disk.name
         try:
             name = self._name(disk)
             source = self.siblings.open(name, self.origin)
         except ConvertError as error:
             return unreadable(label, error, self.origin)
-        return Volume(source, label, siblings=beside(self.siblings, name))
+        return Volume(source, printable(label), siblings=beside(self.siblings, name))
 
     def _name(self, disk: Attached) -> str:
         """Return the sibling that is meant: as written, or the last component of a path.

@@ -112,6 +112,7 @@ def test_parts_of_a_split_disk_are_no_disks(tmp_path: Path) -> None:
         (["README"], "without a disk image", "unpack it with 'tar xf'"),
         (["etc/passwd", "usr/bin/sh", "boot/initramfs.img"], "without a disk image", "unpack"),
         (["./etc/passwd", "./bin/sh", "./disk.raw"], "without a disk image", "unpack"),
+        (["boot/initrd.img", *(f"etc/{number}" for number in range(600))], "without", "unpack"),
         (["oci-layout", "index.json"], "container images", "podman load"),
         (["manifest.json", "repositories", "x/layer.tar"], "container images", "podman load"),
     ],

@@ -360,6 +360,9 @@ def test_maps_and_records_are_bounded() -> None:
     info.type = b"x"
     with pytest.raises(LimitError, match="header"):
         _found(info.tobuf(tarfile.USTAR_FORMAT) + bytes(2 * MIB))
+    keys = [b"key%d=x" % number for number in range(65)]
+    with pytest.raises(LimitError, match="global"):
+        _found(_records(*keys, kind=b"g") + _info().tobuf())
     with pytest.raises(LimitError, match="members"):
         _found(_info().tobuf() * 11, Limits(entries=10))
     with pytest.raises(LimitError, match="name"):

@@ -182,7 +182,7 @@ def test_boxes_are_mostly_compressed(tmp_path: Path) -> None:
     with opened(tmp_path / "x.box") as artifact:
         inner = artifact.nodes[0].children[0]
         assert [_head(child) for child in inner.children] == expected
-        assert str(inner.children[0].origin) == "x.box › x.box › box.img"
+        assert str(inner.children[0].origin) == "x.box › x.tar › box.img"
 
 
 def test_the_order_of_disks_of_hyperv_is_said_to_be_a_guess(tmp_path: Path) -> None:
@@ -227,10 +227,26 @@ REFUSED: dict[str, tuple[dict[str, bytes | str], type[ConvertError], str, str]] 
         "ami:ami-0123 --region eu-west-1",
     ),
     "azure": ({"metadata.json": metadata("azure")}, UnsupportedError, "in the cloud", "export"),
+    "hyperv with checkpoints": (
+        {
+            "metadata.json": metadata("hyperv"),
+            f"{HYPERV}a.vhdx": disk("a.vhdx"),
+            f"{HYPERV}a_1.avhdx": disk("a_1.avhdx"),
+        },
+        UnsupportedError,
+        "checkpoints",
+        "export it again",
+    ),
     "a box without a disk": (
         {"metadata.json": metadata("qemu")},
         UnsupportedError,
         "for 'qemu' without a disk",
+        "give the disk",
+    ),
+    "virtualbox without a descriptor": (
+        {"metadata.json": metadata("virtualbox")},
+        UnsupportedError,
+        "for 'virtualbox' without a disk",
         "give the disk",
     ),
     "no provider": (

@@ -153,6 +153,16 @@ def test_a_machine_without_a_title_is_named_after_its_file(tmp_path: Path) -> No
     assert (machine.name, machine.title) == ("server", None)
 
 
+def test_texts_cannot_command_a_terminal_or_break_an_encoding(tmp_path: Path) -> None:
+    head = HEAD.replace("Shop server", "Shop|1B[2J|0Aserver").encode().replace(b"First", b"\xff")
+    path = write(tmp_path, "", "a.vmdk")
+    path.write_bytes(head + device("scsi0:0", "a.vmdk").encode())
+    machine, facts = _described(path)
+    assert machine.name == "Shop�[2J server"
+    assert machine.properties["annotation"] == '�\nsecond "quoted"'
+    assert "\x1b" not in f"{machine!r} {facts}".encode().decode()
+
+
 def test_a_snapshot_is_read_with_the_disk_that_it_stands_on(tmp_path: Path) -> None:
     need("qemu-img")
     base = tmp_path / "disk.vmdk"

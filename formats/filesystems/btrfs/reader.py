@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from formats.core.errors import AmbiguousError, ConvertError
+from formats.core.errors import AmbiguousError, ConvertError, CorruptError
 from formats.core.finding import Action, Finding
 from formats.core.origin import printable
 from formats.core.reader import (
@@ -84,6 +84,13 @@ class BtrfsReader:
         if superblock.place != PLACES[0]:
             evidence = f"the first is damaged; the copy at byte {superblock.place:,} is used"
             context.note(_finding("btrfs-superblock", source, evidence))
+        if superblock.device_bytes > source.size:
+            raise CorruptError(
+                f"the device has {superblock.device_bytes:,} bytes, its volume {source.size:,}",
+                origin=source.origin,
+                offset=superblock.place,
+                hint="the image is truncated, or the partition was made smaller: get a whole copy",
+            )
         device = Device(source, superblock)
         if superblock.device_count > 1:
             facts = {

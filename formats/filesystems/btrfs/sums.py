@@ -13,7 +13,6 @@ from formats.filesystems.btrfs.checksums import Checksum
 from formats.filesystems.btrfs.items import CSUM_ITEM, EXTENT_CSUM, Key
 from formats.filesystems.btrfs.space import Space
 
-
 _FAULT = "data has a wrong checksum"
 _MORE = float("inf")
 

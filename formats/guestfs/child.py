@@ -23,7 +23,7 @@ import struct
 import sys
 import threading
 
-import guestfs  # type: ignore[import-not-found]
+import guestfs
 
 _FRAME = struct.Struct(">II")
 _DIRENT = struct.Struct("=qcH")

@@ -22,6 +22,11 @@ FILESYSTEMS = (
 )
 """What a started appliance is asked whether it knows it."""
 
+_WITHOUT_KVM = (
+    "not usable: starts take a minute, and reads are ten times slower; be in the group 'kvm',"
+    " and allow nested virtualisation where this is a virtual machine"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
@@ -67,10 +72,7 @@ def _details(binding: Binding) -> dict[str, str]:
     details = {
         "version": binding.version,
         "interpreter": binding.interpreter,
-        "kvm": "can be asked"
-        if is_kvm_usable()
-        else "not usable: starts take a minute and reads are ten times slower; be in the group"
-        " 'kvm', and allow nested virtualisation where this is a virtual machine",
+        "kvm": "/dev/kvm is there" if is_kvm_usable() else _WITHOUT_KVM,
     }
     missing = sorted(missing_tools(binding))
     if missing:
@@ -84,4 +86,5 @@ def _started(settings: EngineSettings) -> dict[str, str]:
     with Appliance([disk], settings) as appliance:
         seconds = time.monotonic() - began
         known = [name for name in FILESYSTEMS if appliance.knows(name)]
-    return {"start": f"{seconds:.0f} s", "filesystems": ", ".join(known)}
+        kvm = _WITHOUT_KVM if appliance.is_emulated else "used"
+    return {"start": f"{seconds:.0f} s", "filesystems": ", ".join(known), "kvm": kvm}

@@ -38,6 +38,7 @@ class Appliance:
     :param progress: told of the start, as ``("starting libguestfs", done, total)``.
     :param keys: passphrases and contents of key files to try on encrypted devices.
     :ivar version: of libguestfs.
+    :ivar is_emulated: whether it runs without KVM, and is slow.
     :ivar findings: what was noted so far: repaired superblocks, unclean filesystems.
     :raises MissingDependencyError: if libguestfs is not there or does not start, with the remedy.
     :raises LimitError: if it does not start in time.
@@ -63,6 +64,7 @@ class Appliance:
         origin = sources[0].origin if len(sources) == 1 else Origin(("libguestfs",))
         self._machine = start(sources, settings, origin, progress or _silent)
         self.version = self._machine.binding.version
+        self.is_emulated = self._machine.is_emulated
         self._guest = Guest(self._machine.worker, settings.call_seconds, self._cause)
 
     def devices(self) -> tuple[Device, ...]:

@@ -36,7 +36,10 @@ _KVM_GET_API_VERSION = 0xAE00
 
 
 class Machine:
-    """What runs: the child process, and the disks that it is served; see :func:`start`."""
+    """What runs: the child process, and the disks that it is served; see :func:`start`.
+
+    :ivar is_emulated: whether it runs without KVM.
+    """
 
     def __init__(
         self,
@@ -45,7 +48,10 @@ class Machine:
         server: NbdServer,
         budget: Budget,
         resources: ExitStack,
+        *,
+        is_emulated: bool,
     ) -> None:
+        self.is_emulated = is_emulated
         self.binding = binding
         self.worker = worker
         self.server = server
@@ -77,9 +83,11 @@ def start(
         server = NbdServer(exports, folder / "nbd")
         resources.callback(server.close)
         launcher = _Launcher(binding, settings, server, len(sources), folder, origin, progress)
-        worker = launcher.launch()
+        worker, is_emulated = launcher.launch()
         resources.callback(worker.close)
-        return Machine(binding, worker, server, budget, resources.pop_all())
+        return Machine(
+            binding, worker, server, budget, resources.pop_all(), is_emulated=is_emulated
+        )
 
 
 def _private_folder() -> Path:
@@ -113,29 +121,32 @@ class _Launcher:
             {"export": str(number), "socket": str(server.path)} for number in range(drive_count)
         ]
 
-    def launch(self) -> Worker:
-        """Return the child with a running appliance: with KVM, or else without."""
-        attempts = (True,) if self._settings.force_tcg else (False, True)
-        if self._settings.force_tcg is False or not is_kvm_usable():
-            attempts = attempts[:1]  # without a usable /dev/kvm, qemu emulates anyway
-        for without_kvm in attempts[:-1]:
-            worker = self._attempt(without_kvm=without_kvm)
+    def launch(self) -> tuple[Worker, bool]:
+        """Return the child with a running appliance, and whether it had to do without KVM."""
+        force_tcg = self._settings.force_tcg
+        if not force_tcg and is_kvm_usable():
+            worker = self._attempt(without_kvm=False)
             if isinstance(worker, Worker):
-                return worker
+                return worker, False
+            if force_tcg is False:
+                raise self._failed(worker)
         began = time.monotonic()
-        worker = self._attempt(without_kvm=attempts[-1])
+        worker = self._attempt(without_kvm=True)
         if isinstance(worker, Worker):
-            return worker
+            return worker, True
+        if time.monotonic() - began < _QUICK_SECONDS:  # once more, with the log on
+            worker = self._attempt(without_kvm=True, is_verbose=True)
+            if isinstance(worker, Worker):
+                return worker, True
+        raise self._failed(worker)
+
+    def _failed(self, refusal: CallError) -> MissingDependencyError:
+        """Return what keeps the appliance from starting, or else what the library says of it."""
         obstacle = find_obstacle(self._binding, self._settings)
         if obstacle is not None:
-            raise MissingDependencyError(obstacle.reason, hint=obstacle.remedy)
-        if time.monotonic() - began < _QUICK_SECONDS:  # once more, with the log on
-            worker = self._attempt(without_kvm=attempts[-1], is_verbose=True)
-            if isinstance(worker, Worker):
-                return worker
-        raise MissingDependencyError(
-            f"the appliance of libguestfs does not start: {_reason(worker)}",
-            hint=_TEST_TOOL,
+            return MissingDependencyError(obstacle.reason, hint=obstacle.remedy)
+        return MissingDependencyError(
+            f"the appliance of libguestfs does not start: {_reason(refusal)}", hint=_TEST_TOOL
         )
 
     def _attempt(self, *, without_kvm: bool, is_verbose: bool = False) -> Worker | CallError:

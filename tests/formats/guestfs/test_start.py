@@ -129,7 +129,9 @@ def test_where_kvm_fails_the_processor_is_emulated(
     launch = f"fail('no KVM') if not {wanted} else None"
     settings = replace(fake_settings(tmp_path, launch), force_tcg=None)
     with Appliance([DISK], settings) as appliance:
-        assert appliance.version == "1.2.3"
+        assert appliance.is_emulated
+    with pytest.raises(MissingDependencyError, match="no KVM"):
+        Appliance([DISK], replace(settings, force_tcg=False))
 
 
 @pytest.mark.parametrize(

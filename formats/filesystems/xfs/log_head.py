@@ -58,6 +58,8 @@ def find_active(log: Log) -> ActiveLog | None:
     """
     head, cycle = _head_by_cycles(log)
     if cycle == 0:
+        if head < log.length or any(log.read(0, min(log.length, _WINDOW_BLOCKS))):
+            raise log.damaged("its beginning was wiped", 0)
         return None  # nothing but zeros: never used
     window = _Window(log, head)
     head = window.start_of_missing(cycle)

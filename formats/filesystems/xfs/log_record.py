@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import google_crc32c
 
-from formats.core.errors import CorruptError
+from formats.core.errors import CorruptError, LimitError
 from formats.core.origin import Origin
 from formats.core.source import ByteSource, read_exact
 from formats.filesystems.xfs.superblock import DADDR_BYTES, Superblock
@@ -29,6 +29,7 @@ REPAIR_HINT = (
     "mount a copy, which replays the log, or run 'xfs_repair -L' on one, which throws it away"
 )
 
+_LARGEST_LOG_BYTES = 1 << 31
 _WORD_BYTES = 4
 _CYCLES_PER_HEADER = 64
 """Words that a header restores. The book says 256 blocks: it is 32 KiB, as its constant is."""
@@ -43,6 +44,15 @@ _VERSIONS = frozenset({1, 2})
 LARGEST_RECORD_BLOCKS = LARGEST_RECORD_BYTES // DADDR_BYTES + LARGEST_RECORD_BYTES // (
     _BYTES_PER_HEADER
 )
+
+
+def too_much_memory(origin: Origin, most_bytes: int) -> LimitError:
+    """Return the error for a log whose replay needs more memory than is allowed."""
+    return LimitError(
+        f"replaying the log needs more than {most_bytes:,} bytes of memory",
+        origin=origin,
+        hint="mount a copy once, which replays the log",
+    )
 
 
 def lsn_block(lsn: int) -> int:
@@ -68,10 +78,13 @@ class Log:
         size = superblock.log_blocks * superblock.block_bytes
         if start is None or start + size > source.size:
             raise CorruptError("the log lies outside of the volume", origin=source.origin)
+        if size > _LARGEST_LOG_BYTES:
+            raise CorruptError(f"the log has {size:,} bytes", origin=source.origin, offset=start)
         self._source = source
         self._start = start
         self.length = size // DADDR_BYTES
         self.uuid = superblock.uuid.bytes
+        self.has_checksums = superblock.has_checksums
 
     @property
     def origin(self) -> Origin:
@@ -176,19 +189,24 @@ def parse_header(log: Log, block: int, raw: bytes) -> RecordHeader | None:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record: its header, and all of its blocks as they are in the log."""
+    """A record: its header, and all of its blocks as they are in the log.
+
+    :ivar has_checksum: whether it must have one.
+    """
 
     header: RecordHeader
     raw: bytes
+    has_checksum: bool
 
     @property
     def is_whole(self) -> bool:
         """Whether the checksum is right.
 
-        mkfs.xfs and xfs_repair leave it out of the one record that they write.
+        Kernels before Linux 3.8 had none. mkfs.xfs(8) and xfs_repair(8) leave it out of the one
+        record that they write.
         """
         stored = self.header.checksum
-        if stored == 0 and self.header.operations == 1:
+        if stored == 0 and (self.header.operations == 1 or not self.has_checksum):
             return True
         return any(self._checksum(size) == stored for size in _HEADER_BYTES)
 
@@ -224,4 +242,5 @@ def read_record(log: Log, block: int) -> Record | None:
     header = parse_header(log, block, raw)
     if header is None:
         return None
-    return Record(header, raw + log.read(block + 1, header.blocks - 1))
+    raw += log.read(block + 1, header.blocks - 1)
+    return Record(header, raw, log.has_checksums)

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from formats.core.errors import LimitError, UnsupportedError
+from formats.core.errors import UnsupportedError
 from formats.core.source import BytesLike
-from formats.filesystems.xfs.log_record import Log, Record
+from formats.filesystems.xfs.log_record import Log, Record, too_much_memory
 
 _START = 0x01
 _COMMIT = 0x02
@@ -25,6 +25,9 @@ _END = 0x10
 _UNMOUNT = 0x20
 _CLIENTS = frozenset({0x69, 0xAA})
 """a transaction, and the log itself"""
+
+_REGION_BYTES = 128
+"""about what a region or a transaction takes in memory, whatever is in it"""
 
 _OPERATION = struct.Struct(">IIBBxx")
 _ITEM = struct.Struct("<HH")
@@ -113,10 +116,10 @@ def committed(log: Log, records: Iterable[Record], most_bytes: int) -> Iterator[
             known = pending.get(number)
             if known is None:
                 # What began before the log's tail is not needed any more.
-                if flags & _START:
-                    pending[number] = _Pending(record.header.lsn)
-                continue
-            if flags & _CONTINUED:
+                if not flags & _START:
+                    continue
+                known = pending[number] = _Pending(record.header.lsn)
+            elif flags & _CONTINUED:
                 _continue(known, data)
             elif flags & ~_END in {0, _CONTINUES}:
                 if data:
@@ -130,15 +133,10 @@ def committed(log: Log, records: Iterable[Record], most_bytes: int) -> Iterator[
                 continue
             else:
                 raise log.damaged(f"an operation has the flags {flags:#x}", block)
-            known.bytes += len(data)
-            held += len(data)
+            known.bytes += len(data) + _REGION_BYTES
+            held += len(data) + _REGION_BYTES
             if held > most_bytes:
-                raise LimitError(
-                    f"replaying the log needs more than {most_bytes:,} bytes of memory",
-                    origin=log.origin,
-                    offset=log.offset(block),
-                    hint="mount a copy once, which replays the log",
-                )
+                raise too_much_memory(log.origin, most_bytes)
 
 
 def _operations(log: Log, record: Record) -> Iterator[tuple[int, int, memoryview]]:

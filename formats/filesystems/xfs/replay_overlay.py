@@ -5,9 +5,10 @@ from __future__ import annotations
 from array import array
 from typing import TypeAlias
 
-from formats.core.errors import CorruptError, LimitError
+from formats.core.errors import CorruptError
 from formats.core.source import BytesLike, ByteSource, read_exact
 from formats.filesystems.replay_source import ReplayedSource
+from formats.filesystems.xfs.log_record import too_much_memory
 
 Data: TypeAlias = BytesLike | bytearray
 
@@ -90,11 +91,7 @@ class Overlay:
         :raises LimitError: if not.
         """
         if len(self._content) + more_bytes > self._most_bytes:
-            raise LimitError(
-                f"replaying the log needs more than {self._most_bytes:,} bytes of memory",
-                origin=self.origin,
-                hint="mount a copy once, which replays the log",
-            )
+            raise too_much_memory(self.origin, self._most_bytes)
 
     def over(self) -> ByteSource:
         """Return the volume as it is now; nothing may be written any more."""

@@ -289,3 +289,17 @@ def test_version_4_and_quotas_are_replayed_as_an_older_kernel_did(
     assert b"last" in after
     assert difference(after, listing(image)) == []
     assert difference(after, _listing_unreplayed(image, monkeypatch)) != []
+
+
+def test_logs_of_kernels_without_checksums_are_replayed(tmp_path: Path) -> None:
+    image = xfs_log_kept.kept("v4", tmp_path)
+    before = listing(image)
+    for record in printed_records(image):
+        overwrite(image, record.offset + 32, bytes(4))
+    assert difference(before, listing(image)) == []
+
+
+def test_a_log_whose_beginning_was_wiped_is_not_taken_for_an_unused_one(image: Path) -> None:
+    overwrite(image, log_range(image).start, bytes(SECTOR))
+    with pytest.raises(CorruptError, match="wiped"):
+        listing(image)

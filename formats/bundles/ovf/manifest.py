@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from formats.core.errors import CorruptError, LimitError, UnsupportedError, quoted
 from formats.core.finding import Action, Finding
+from formats.core.limits import Limits
 from formats.core.origin import Origin
 from formats.core.reader import OpenContext, Siblings
 from formats.core.source import ByteSource
@@ -85,12 +86,13 @@ def verify(
     :param stem: the descriptor's name without ``.ovf``.
     :param expected: names of the files that the package is made of.
     :raises CorruptError: if a file is not what it was when the package was made.
+    :raises LimitError: if a file is nearly nothing but holes.
     """
     name = next((stem + end for end in (".mf", ".MF") if siblings.exists(stem + end)), None)
     if name is None:
         return {}
     manifest = siblings.open(name, origin)
-    lines = parse_manifest(manifest, context.limits.descriptor_bytes)
+    lines = list(dict.fromkeys(parse_manifest(manifest, context.limits.descriptor_bytes)))
     found: list[tuple[Line, ByteSource]] = []
     for line in lines:
         if siblings.exists(line.name):
@@ -103,6 +105,8 @@ def verify(
     if left_out:
         evidence = f"does not list {', '.join(quoted(name) for name in left_out)}; not verified"
         _note(context, "manifest-incomplete", manifest.origin, evidence)
+    for _, source in found:
+        _refuse_holes(source, context.limits)
     total = sum(source.size for _, source in found)
     done = 0
     for line, source in found:
@@ -114,11 +118,26 @@ def verify(
     return {"manifest": f"{len(found):,} files verified ({', '.join(algorithms)})"}
 
 
+def _refuse_holes(source: ByteSource, limits: Limits) -> None:
+    """Refuse to sum up a file that is nearly nothing but holes: a few bytes could ask for days.
+
+    :raises LimitError: if it is so much larger than what is stored of it.
+    """
+    if source.size <= limits.expansion_grace_bytes:
+        return
+    stored = sum(extent.length for extent in source.extents() if not extent.is_hole)
+    if source.size > limits.expansion_ratio * stored:
+        raise LimitError(
+            f"has {source.size:,} bytes, of which {stored:,} are stored",
+            origin=source.origin,
+            hint="raise the limit on expansion_ratio if the input is trusted",
+        )
+
+
 def _verify(
     line: Line, source: ByteSource, manifest: Origin, context: OpenContext, done: int, total: int
 ) -> int:
     hasher = hashlib.new(line.algorithm, usedforsecurity=False)
-    source.will_need([(0, source.size)])
     for offset in range(0, source.size, _READ_BYTES):
         data = source.read_at(offset, _READ_BYTES)
         hasher.update(data)

@@ -132,7 +132,7 @@ def _machine(settings: Settings, origin: Origin) -> Machine:
     stem = re.sub(r"\.vmx$", "", origin.parts[-1], flags=re.IGNORECASE)
     title = settings.get("displayName").strip()
     machine = Machine(
-        name=title or stem,
+        name=title or stem or "machine",
         title=title or None,
         properties={name: value for name, value in stated.items() if value},
     )

@@ -156,6 +156,17 @@ def test_a_manifest_cannot_make_other_files_be_read(tmp_path: Path) -> None:
         assert artifact.nodes[0].facts["manifest"].startswith("0 files verified")
 
 
+def test_a_file_of_holes_is_not_summed_up_for_days(tmp_path: Path) -> None:
+    path = _package(tmp_path)
+    with (tmp_path / "a.vmdk").open("wb") as file:
+        file.write(b"x")
+        file.truncate(1 << 40)
+    (tmp_path / "server.mf").write_text("SHA256(a.vmdk)= 00\n")
+    problem = _problem(path)
+    assert isinstance(problem, LimitError)
+    assert "a.vmdk: has 1,099,511,627,776 bytes" in str(problem)
+
+
 def test_progress_goes_up_to_all_that_is_verified(tmp_path: Path) -> None:
     path = _package(tmp_path)
     (tmp_path / "server.mf").write_text(manifest(tmp_path, ["a.vmdk", "b.vmdk"]))

@@ -7,10 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from formats.core.errors import CorruptError, EncryptedError, LimitError, UnsupportedError
 from formats.core.limits import Limits
-from formats.core.opener import Node
+from formats.core.opener import Node, open_artifact
+from formats.core.origin import Origin
+from formats.core.reader import Volume
+from formats.core.source import MemorySource
 from tests.images.ovf import (
     DMTF1,
     DMTF2,
@@ -516,3 +521,38 @@ def test_an_item_of_the_deployment_option_replaces_the_one_for_all(tmp_path: Pat
     path = write(tmp_path, replace(what, more=options), *"01")
     path.write_text(path.read_text().replace(">101<", ">100<"))
     assert disks(path) == ["1"]
+
+
+_WHOLE = replace(
+    package("a.vmdk", "b.vmdk"),
+    collection="<ProductSection><Info/><Product>x</Product></ProductSection>",
+    more='<DeploymentOptionSection><Info/><Configuration ovf:id="a"/></DeploymentOptionSection>',
+).text()
+_PIECES = (
+    "",
+    '"',
+    "<",
+    ">",
+    "</Item>",
+    "<Item>",
+    "-1",
+    "9" * 30,
+    "ovf:",
+    "disk0",
+    "17",
+    "../",
+    "&#0;",
+)
+
+
+@given(st.data())
+def test_whatever_is_changed_there_is_a_machine_or_a_typed_error(data: st.DataObject) -> None:
+    text = _WHOLE
+    for _ in range(data.draw(st.integers(1, 3))):
+        start = data.draw(st.integers(0, len(text)))
+        length = data.draw(st.integers(0, 40))
+        text = text[:start] + data.draw(st.sampled_from(_PIECES)) + text[start + length :]
+    source = MemorySource(text.encode(), Origin(("server.ovf",)))
+    with open_artifact([Volume(source, "server.ovf")]) as artifact:
+        (node,) = artifact.nodes
+        assert node.reader is None or node.problem is not None or node.children

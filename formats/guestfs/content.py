@@ -14,6 +14,7 @@ from formats.guestfs.worker import CallError, Ticket
 
 _AHEAD_BYTES = 4 * MIB
 _AHEAD_REQUESTS = 64
+_ANNOUNCED_FILES = 16_384
 
 
 class _Span(NamedTuple):
@@ -49,6 +50,8 @@ class ReadAhead:
     def announce(self, files: Iterable[tuple[bytes, int]]) -> None:
         """Take the hint that these files, by path and size, will be read next."""
         with self._lock:
+            if len(self._spans) > _ANNOUNCED_FILES:  # of a walk that was given up
+                self._spans.clear()
             self._spans.extend(_Span(path, 0, size) for path, size in files if size)
 
     def read(self, path: bytes, size: int) -> Iterator[bytes]:

@@ -203,7 +203,7 @@ class Worker:
         """Return exactly so many bytes of the child's output."""
         while len(self._buffer) < length:
             left = deadline - time.monotonic()
-            if left <= 0 or not select.select([self._replies], [], [], left)[0]:
+            if left <= 0 or not _is_readable(self._replies, left):
                 self._fail("gave no answer")
                 raise LimitError(
                     f"libguestfs gave no answer to '{name}' within {seconds:g} seconds",
@@ -261,13 +261,20 @@ class Worker:
         deadline = time.monotonic() + grace_seconds
         while process.poll() is None and time.monotonic() < deadline:
             # what the child still has to say is thrown away, so that it does not wait to say it
-            is_readable = bool(select.select([self._replies], [], [], _POLL_SECONDS)[0])
+            is_readable = _is_readable(self._replies, _POLL_SECONDS)
             if is_readable and not os.read(self._replies, _READ_BYTES):
                 time.sleep(_POLL_SECONDS)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         os.close(self._replies)
+
+
+def _is_readable(descriptor: int, seconds: float) -> bool:
+    """Wait so long for bytes, or the end of them; ``select`` takes no descriptor above 1023."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
 
 
 def _position(value: Json) -> tuple[int, int]:

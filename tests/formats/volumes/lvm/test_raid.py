@@ -152,14 +152,14 @@ def test_only_what_is_stale_is_reported(groups: dict[str, list[Path]]) -> None:
 
 
 def _superblock(groups: dict[str, list[Path]], folder: Path) -> list[Path]:
-    """Return copies of the disks; the first extent of the first two is that of ``r1_rmeta_…``."""
-    disks = [Path(shutil.copy(disk, folder)) for disk in groups["raid1-to-5"]]
-    for number, disk in enumerate(disks[:2]):
-        start = disk.read_bytes().index(b"DmRd")
-        assert start == _FIRST_EXTENT
-        (position,) = struct.unpack_from("<I", disk.read_bytes(), start + 12)
-        assert position == number
-    return disks
+    """Return the disks, the first two copied: their first extents are those of ``r1_rmeta_…``."""
+    first, second, *rest = groups["raid1-to-5"]
+    disks = [Path(shutil.copy(disk, folder)) for disk in (first, second)]
+    for number, disk in enumerate(disks):
+        data = disk.read_bytes()
+        assert data.index(b"DmRd") == _FIRST_EXTENT
+        assert struct.unpack_from("<I", data, _FIRST_EXTENT + 12) == (number,)
+    return [*disks, *rest]
 
 
 @pytest.mark.parametrize(

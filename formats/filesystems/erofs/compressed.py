@@ -9,6 +9,7 @@ forms: of eight bytes each, or packed into 14 or 16 bits, where only each pack h
 from __future__ import annotations
 
 import struct
+from collections import deque
 from collections.abc import Iterator
 from enum import IntEnum, IntFlag
 from typing import NamedTuple
@@ -177,8 +178,8 @@ class _Header:
         place = self._place + _HEADER.size + _FULL_GAP
         for first in range(0, self._count, _INDEXES_AT_ONCE):
             count = min(_INDEXES_AT_ONCE, self._count - first)
-            offset, length = place + first * _INDEX.size, count * _INDEX.size
-            indexes = read_exact(self._source, offset, length, "the indexes of a file")
+            start, length = place + first * _INDEX.size, count * _INDEX.size
+            indexes = read_exact(self._source, start, length, "the indexes of a file")
             for advice, offset, block in _INDEX.iter_unpack(indexes):
                 kind = advice & 3
                 if kind == _Kind.NONHEAD:
@@ -252,7 +253,7 @@ class _Header:
         """Return the byte offset of what follows the indexes."""
         if self._inode.layout is Layout.COMPRESSED_FULL:
             return self._place + _HEADER.size + _FULL_GAP + self._count * _INDEX.size
-        *_, (place, size, _) = self._packs()
+        ((place, size, _),) = deque(self._packs(), 1)
         return place + size
 
     def _codec(self, head: _Cluster) -> Codec:

@@ -295,6 +295,39 @@ def test_volumes_that_lie_outside_of_their_disks_have_a_problem(
     assert message in child.problem.message
 
 
+_MOVING = """\
+vg {{ id = "{id}" seqno = 3 extent_size = 128
+physical_volumes {{ pv0 {{ id = "{pv}" pe_start = 2048 pe_count = 16 }} }}
+logical_volumes {{
+root {{ id = "{id}" status = ["VISIBLE"] segment_count = 1
+segment1 {{ start_extent = 0 extent_count = 4 type = "striped"
+stripe_count = 1 stripes = ["pvmove0", 0] }} }}
+pvmove0 {{ id = "{id}" status = ["PVMOVE", "LOCKED"] segment_count = 1
+segment1 {{ start_extent = 0 extent_count = 4 type = "mirror"
+mirror_count = 2 extents_moved = 0 mirrors = {legs} }} }} }} }}
+"""
+
+
+def test_a_volume_that_is_being_moved_is_read_from_where_it_was(disk: Path) -> None:
+    """Until all of it is moved, writes go to both places, and only the old one has all of it."""
+    legs = '["pv0", 2, "pv0", 10]'
+    _forged(disk, _MOVING.format(id=_PV_ID, pv=_pv_uuid(disk), legs=legs))
+    patch(disk, 2048 * 512 + 2 * 65536, b"where it was")
+    patch(disk, 2048 * 512 + 10 * 65536, b"where it will be")
+    with opened(disk) as artifact:
+        (child,) = artifact.nodes[-1].children
+        assert child.problem is None
+        assert bytes(child.volume.source.read_at(0, 12)) == b"where it was"
+
+
+def test_a_part_that_is_made_of_itself_is_corrupt(disk: Path) -> None:
+    legs = '["pvmove0", 0, "pv0", 10]'
+    _forged(disk, _MOVING.format(id=_PV_ID, pv=_pv_uuid(disk), legs=legs))
+    (child,) = _group(disk).children
+    assert isinstance(child.problem, CorruptError)
+    assert child.problem.message == "is made of the volume 'pvmove0', which cannot be"
+
+
 def test_a_volume_that_is_its_own_physical_volume_ends(disk: Path) -> None:
     text = _GROUP.format(**{**_SOUND, "pv": _pv_uuid(disk)}).replace(
         "pe_start = 2048", "pe_start = 0"

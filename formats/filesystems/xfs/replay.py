@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TypeVar
 
 from formats.filesystems.xfs.log_record import Log
 from formats.filesystems.xfs.log_transactions import Item, ItemType, Transaction
@@ -13,6 +14,10 @@ from formats.filesystems.xfs.replay_mappings import Mappings
 from formats.filesystems.xfs.replay_overlay import Overlay
 from formats.filesystems.xfs.replay_trees import ExtentTrees
 from formats.filesystems.xfs.superblock import Superblock
+
+_FREED_BYTES = 256
+"""about what remembering a buffer takes"""
+_Key = TypeVar("_Key")
 
 
 class Replay:
@@ -27,9 +32,10 @@ class Replay:
         self._buffers = BufferReplay(log, superblock, overlay)
         trees = ExtentTrees(superblock, overlay, self._buffers)
         self._inodes = InodeReplay(log, superblock, overlay, trees)
-        self._intents = Intents(log, Mappings(log, superblock, overlay, trees))
+        self._intents = Intents(log, overlay, Mappings(log, superblock, overlay, trees))
         self._freed: Counter[tuple[int, int]] = Counter()
         """address and length of buffers, and how often each is still going to be freed"""
+        self._freed_addresses: Counter[int] = Counter()
         self._transactions = 0
 
     def look_ahead(self, transaction: Transaction) -> None:
@@ -39,6 +45,8 @@ class Replay:
                 buffer = parse_buffer(self._log, item)
                 if buffer.flags & BufferFlag.CANCEL:
                     self._freed[buffer.address, buffer.length] += 1
+                    self._freed_addresses[buffer.address] += 1
+                    self._overlay.reserve(_FREED_BYTES)
 
     def carry_out(self, transaction: Transaction) -> None:
         """Carry out a transaction.
@@ -65,9 +73,9 @@ class Replay:
             buffer = parse_buffer(self._log, item)
             place = buffer.address, buffer.length
             if buffer.flags & BufferFlag.CANCEL:
-                self._freed[place] -= 1
-                if self._freed[place] <= 0:
-                    del self._freed[place]
+                _take_one(self._freed, place)
+                _take_one(self._freed_addresses, buffer.address)
+                self._overlay.reserve(-_FREED_BYTES)
             elif place not in self._freed:
                 self._buffers.replay(buffer, item, lsn)
         elif item.type is ItemType.INODE:
@@ -75,7 +83,7 @@ class Replay:
             if (change.address, change.length) not in self._freed:
                 self._inodes.replay(change, item, lsn)
         elif item.type is ItemType.ICREATE:
-            self._inodes.create(item, {address for address, _ in self._freed})
+            self._inodes.create(item, self._freed_addresses)
         else:
             self._intents.take(item)
 
@@ -90,3 +98,10 @@ class Replay:
             f" {self._inodes.replayed:,} of inodes"
         )
         return f"{done}; {left}" if left else done
+
+
+def _take_one(counter: Counter[_Key], key: _Key) -> None:
+    """Lower a count, and forget what is not to come any more."""
+    counter[key] -= 1
+    if counter[key] <= 0:
+        del counter[key]

@@ -9,7 +9,7 @@ with the header of a block, the inode without.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from enum import IntFlag
 
@@ -247,7 +247,7 @@ class InodeReplay:
         pointers = body[logged_room * _POINTER_BYTES :][:used]
         return b"".join((level_and_count, keys, pointers))
 
-    def create(self, item: Item, cancelled: set[int]) -> None:
+    def create(self, item: Item, cancelled: Container[int]) -> None:
         """Carry out the creation of a chunk of inodes, none of them in use.
 
         :param cancelled: addresses of the buffers that are freed later: a chunk that is freed again

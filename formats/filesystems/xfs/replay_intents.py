@@ -15,8 +15,11 @@ from formats.core.errors import UnsupportedError
 from formats.filesystems.xfs.log_record import Log
 from formats.filesystems.xfs.log_transactions import Item, ItemType
 from formats.filesystems.xfs.replay_mappings import Mappings
+from formats.filesystems.xfs.replay_overlay import Overlay
 
 _FORMAT = struct.Struct("<8xQ")
+_INTENT_BYTES = 256
+"""about what remembering one takes, beside what it says"""
 _DONE = {
     ItemType.EFD: ItemType.EFI,
     ItemType.RUD: ItemType.RUI,
@@ -37,8 +40,9 @@ _REFUSED = {
 class Intents:
     """The intents that are open."""
 
-    def __init__(self, log: Log, mappings: Mappings) -> None:
+    def __init__(self, log: Log, overlay: Overlay, mappings: Mappings) -> None:
         self._log = log
+        self._overlay = overlay
         self._mappings = mappings
         self._open: dict[tuple[ItemType, int], Item] = {}
 
@@ -51,10 +55,12 @@ class Intents:
         if len(item.regions[0]) < _FORMAT.size:
             raise self._log.damaged("an intent is cut short", item.block)
         (identity,) = _FORMAT.unpack_from(item.regions[0])
+        known = self._open.pop((intent, identity), None)
+        if known is not None:
+            self._overlay.reserve(-_memory(known))
         if is_intent:
             self._open[intent, identity] = item
-        else:
-            self._open.pop((intent, identity), None)
+            self._overlay.reserve(_memory(item))
 
     def carry_out(self) -> str:
         """Carry out what is open, and return for people how much that was.
@@ -77,3 +83,7 @@ class Intents:
         left = len(self._open) - mapped
         told = ((mapped, "mappings of blocks completed"), (left, "updates of free space left out"))
         return ", ".join(f"{count:,} {what}" for count, what in told if count)
+
+
+def _memory(item: Item) -> int:
+    return _INTENT_BYTES + len(item.regions[0])

@@ -26,6 +26,7 @@ class Overlay:
         self._most_bytes = most_bytes
         self._places: dict[int, int] = {}
         self._content = bytearray()
+        self._reserved_bytes = 0
 
     @property
     def blocks(self) -> int:
@@ -85,12 +86,20 @@ class Overlay:
             self._content += bytes(self._block_bytes - len(old))
         return place
 
+    def reserve(self, more_bytes: int) -> None:
+        """Let what replaying has to remember beside blocks count as well; negative: no more.
+
+        :raises LimitError: if that is too much.
+        """
+        self._reserved_bytes += more_bytes
+        self.require(0)
+
     def require(self, more_bytes: int) -> None:
         """Make sure that some more memory may be used.
 
         :raises LimitError: if not.
         """
-        if len(self._content) + more_bytes > self._most_bytes:
+        if len(self._content) + self._reserved_bytes + more_bytes > self._most_bytes:
             raise too_much_memory(self.origin, self._most_bytes)
 
     def over(self) -> ByteSource:

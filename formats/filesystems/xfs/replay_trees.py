@@ -26,6 +26,8 @@ _NOBODY = (1 << 64) - 1
 _POINTER_BYTES = 8
 _RECORD_BYTES = 16
 _MAX_LEVEL = 16
+_MOST_NODES = 1 << 20
+"""visited, each time anew: more than any file that is copied on write needs"""
 
 _EXTENT = struct.Struct(">QQ")
 _START_HIGH_BITS = 9
@@ -74,6 +76,7 @@ class ExtentTrees:
         self._overlay = overlay
         self._buffers = buffers
         self._header_bytes = (_HEADER_V5 if superblock.has_checksums else _HEADER).size
+        self._visited = 0
         self._room = (superblock.block_bytes - self._header_bytes) // _RECORD_BYTES
         # The log is not needed any more once it was replayed: its blocks are free to be used.
         start = superblock.log_start
@@ -94,6 +97,13 @@ class ExtentTrees:
     def _below(self, pointers: BytesLike, count: int, level: int, seen: set[int]) -> Iterator[Node]:
         magic = b"BMA3" if self._superblock.has_checksums else b"BMAP"
         for (block,) in struct.iter_unpack(">Q", pointers[: count * _POINTER_BYTES]):
+            self._visited += 1
+            if self._visited > _MOST_NODES:
+                raise UnsupportedError(
+                    f"its log changes trees of extents of more than {_MOST_NODES:,} blocks",
+                    origin=self._overlay.origin,
+                    hint="mount a copy once, which replays the log",
+                )
             linear = self._superblock.linear_block(block)
             if not linear or block in seen:
                 raise self._damaged(f"it leads to block {block:,}")

@@ -156,7 +156,7 @@ class Machinery:
         buffers = BufferReplay(self.log, self.superblock, self.overlay)
         self.trees = ExtentTrees(self.superblock, self.overlay, buffers)
         mappings = Mappings(self.log, self.superblock, self.overlay, self.trees)
-        self.intents = Intents(self.log, mappings)
+        self.intents = Intents(self.log, self.overlay, mappings)
 
 
 @pytest.fixture

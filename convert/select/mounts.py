@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from convert.select.crypttab import opened_as
 from convert.select.fstab import FstabLine, MountKind
 from convert.select.refusal import told
 from convert.select.subvolumes import are_subvolumes, meant_by, nested_in, subvolume_of
@@ -120,6 +121,7 @@ class _Mounting:
         self._is_lenient = is_lenient
         self._layers = _Layers(root, survey.limits)
         self._findings: list[Finding] = []
+        self._opened = opened_as(root.index, survey.names)
         self._considered = {id(root.node)}
         self._placed = {id(root.node)}
         self._mounts = 0
@@ -192,7 +194,7 @@ class _Mounting:
                 else:
                     self._report(line.path, f"{where}: {what}; mount it at run time")
                 continue
-            nodes = self._survey.names.named(spec)
+            nodes = self._survey.names.named(spec) or self._opened.get(spec, [])
             if not line.path:
                 self._compare_root(nodes, where, line)
             elif line.path in known:

@@ -11,7 +11,9 @@ import pytest
 from convert.select import Request, Selected, select_browsable, select_root
 from formats.core.errors import ConvertError, EncryptedError, LimitError, UnsupportedError
 from formats.core.finding import Action
+from formats.core.opener import open_artifact
 from formats.core.tree import Tree, TreeIndex
+from tests.images.luks import PASSPHRASE, luks2
 from tests.images.lvm import blank_disks, lvm_on
 from tests.images.systems import (
     Ext4,
@@ -466,3 +468,21 @@ def test_many_mounts_inside_of_one_another_are_composed(tmp_path: Path) -> None:
         tree = select_root(artifact).tree
         (entry,) = [item for item in tree.entries() if item.path == b"x/" * 64 + b"f"]
         assert b"".join(tree.read(entry)) == b"content"
+
+
+@pytest.mark.parametrize("device", ["UUID={uuid}", "/dev/disk/by-uuid/{uuid}", "/dev/sda2"])
+def test_an_opened_volume_is_found_by_its_name_in_crypttab(tmp_path: Path, device: str) -> None:
+    inner = tmp_path / "home"
+    Ext4({"me/.profile": "umask 022\n"}).make(inner)
+    locked = luks2(inner)
+    uuid = run("cryptsetup", "luksUUID", locked).stdout.decode().strip()
+    files = {
+        **root_files(fstab="/dev/mapper/home_crypt /home ext4\n"),
+        "etc/crypttab": f"# name device key\nhome_crypt {device.format(uuid=uuid)} none luks\n",
+    }
+    size = -(-locked.stat().st_size // MIB)
+    image = disk(tmp_path / "disk.raw", Ext4(files), Made(f"cp {locked} {{image}}", size))
+    with open_artifact([image], keys=[PASSPHRASE]) as artifact:
+        selected = select_root(artifact)
+        assert [path for path, _ in selected.mounts] == ["/home"]
+        assert "home/me/.profile" in paths(selected.tree)

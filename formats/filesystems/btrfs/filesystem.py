@@ -8,25 +8,23 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable
 
-from formats.core.entry import join
-from formats.core.errors import CorruptError, UnsupportedError
+from formats.core.entry import check_name
+from formats.core.errors import ConvertError, CorruptError, UnsupportedError
 from formats.core.finding import Finding
 from formats.core.limits import MIB, Limits
 from formats.core.origin import Origin
 from formats.filesystems.btrfs.btree import Tree
 from formats.filesystems.btrfs.chunks import Chunk, chunks_of_array, parse_chunk
 from formats.filesystems.btrfs.content import ContentReader
-from formats.filesystems.btrfs.index import Attributes, InodeIndex, Inodes, checked_attributes
-from formats.filesystems.btrfs.inode import Inode, parse_inode, parse_names, parse_refs
+from formats.filesystems.btrfs.index import Attributes, InodeIndex, Inodes, first_inode
+from formats.filesystems.btrfs.inode import Inode, parse_refs
 from formats.filesystems.btrfs.items import (
     CHUNK_ITEM,
     CSUM_TREE,
     DEV_ITEM,
     FIRST_FREE,
     FS_TREE,
-    INODE_ITEM,
     INODE_REF,
-    XATTR_ITEM,
     Key,
 )
 from formats.filesystems.btrfs.log import LogReader, Logs
@@ -78,7 +76,10 @@ class BtrfsFilesystem:
         )
         self.content = ContentReader(data, self.space, superblock.sector_bytes, limits.cache_bytes)
         self._inodes: OrderedDict[int, Inodes] = OrderedDict()
+        self._last: tuple[int, Inodes | None] = (0, None)
+        """What was asked for last, for who asks again."""
         self._lock = threading.Lock()
+        self._folder_names: dict[tuple[int, int], tuple[int, bytes]] = {}
 
     def _space(self, devices: dict[int, Device], note: Callable[[Finding], None]) -> Space:
         """Return the space of all chunks, which is read through that of the system chunks."""
@@ -122,20 +123,20 @@ class BtrfsFilesystem:
     def _check_missing(self, chunks: list[Chunk], devices: dict[int, Device]) -> None:
         """Refuse a filesystem of which something is on no device that is there."""
         for chunk in chunks:
-            if not chunk.is_readable(devices.__contains__):
-                missing = sorted(
-                    {
-                        f"{stripe.device_id} ({stripe.device_uuid})"
-                        for stripe in chunk.stripes
-                        if stripe.device_id not in devices
-                    }
-                )
-                raise UnsupportedError(
-                    f"of its {self.superblock.device_count} devices, these are missing and have"
-                    f" what is nowhere else ({chunk.profile.name}): {', '.join(missing)}",
-                    origin=self.origin,
-                    hint="give all disks of the filesystem together",
-                )
+            if chunk.is_readable(devices.__contains__):
+                continue
+            missing = {
+                stripe.device_id: f"{stripe.device_id} ({stripe.device_uuid})"
+                for stripe in chunk.stripes
+                if stripe.device_id not in devices
+            }
+            names = ", ".join(name for _, name in sorted(missing.items()))
+            raise UnsupportedError(
+                f"of its {self.superblock.device_count} devices, these are missing and have what"
+                f" is nowhere else ({chunk.profile.name}): {names}",
+                origin=self.origin,
+                hint="give all disks of the filesystem together",
+            )
 
     def tree(self, number: int) -> Tree:
         """Return a tree.
@@ -159,22 +160,27 @@ class BtrfsFilesystem:
 
         :raises CorruptError: if its tree is damaged.
         """
-        with self._lock:
-            inodes = self._inodes.get(number)
-            if inodes is None:
-                inodes = self._inodes[number] = self._read_inodes(number)
-                while len(self._inodes) > 1 and self._bytes_kept() > _MOST_INDEX_BYTES:
-                    self._inodes.popitem(last=False)
-            else:
-                self._inodes.move_to_end(number)
+        last, inodes = self._last
+        if last == number and inodes is not None:
             return inodes
+        with self._lock:
+            inodes = self._inodes.pop(number, None) or self._read_inodes(number)
+            self._inodes[number] = inodes
+            while len(self._inodes) > 1 and self._bytes_kept() > _MOST_INDEX_BYTES:
+                self._inodes.popitem(last=False)
+            self._last = (number, inodes)
+        return inodes
 
     def _read_inodes(self, number: int) -> Inodes:
-        index = InodeIndex(self.tree(number), self.superblock.sector_bytes, self.limits)
-        log = self.logs.get(number)
-        if log is None:
-            return index
-        return ReplayedInodes(index, log, self.superblock.sector_bytes, self.limits, self.origin)
+        try:
+            index = InodeIndex(self.tree(number), self.superblock.sector_bytes, self.limits)
+            log = self.logs.get(number)
+            if log is None:
+                return index
+            return ReplayedInodes(index, log, self.superblock.sector_bytes, self.limits)
+        except ConvertError as error:
+            error.at(self.origin)
+            raise
 
     def _bytes_kept(self) -> int:
         return sum(inodes.bytes_kept for inodes in self._inodes.values())
@@ -184,21 +190,15 @@ class BtrfsFilesystem:
 
         :raises CorruptError: if it is not there, or damaged.
         """
-        root: Inode | None = None
-        attributes: Attributes = ()
         if number in self.logs:
             inodes = self.inodes(number)
             root, attributes = inodes.inode(FIRST_FREE), inodes.attributes(FIRST_FREE)
         else:
-            found: list[tuple[bytes, bytes]] = []
-            for item in self.tree(number).items_from(Key(FIRST_FREE, INODE_ITEM, 0)):
-                if item.number != FIRST_FREE or item.kind > XATTR_ITEM:
-                    break
-                if item.kind == INODE_ITEM:
-                    root = parse_inode(item.data)
-                elif item.kind == XATTR_ITEM:
-                    found += [(name.name, name.value) for name in parse_names(item.data)]
-            attributes = checked_attributes(found, FIRST_FREE, self.limits)
+            try:
+                root, attributes = first_inode(self.tree(number), self.limits)
+            except ConvertError as error:
+                error.at(self.origin)
+                raise
         if root is None:
             raise CorruptError(f"subvolume {number:,} has no root folder", origin=self.origin)
         return root, attributes
@@ -209,26 +209,30 @@ class BtrfsFilesystem:
         :raises CorruptError: if it leads nowhere.
         """
         parts: list[bytes] = []
+        length, start = 0, number
         while number != FS_TREE:
             link = self.roots.links.get(number)
-            if link is None or len(parts) > self.limits.depth:
+            if link is None:
                 raise CorruptError(f"subvolume {number:,} has no path", origin=self.origin)
-            parts.append(join(self._folder_path(link.parent, link.folder), link.name))
-            number = link.parent
-        return b"/".join(reversed(parts))
-
-    def _folder_path(self, subvolume: int, folder: int) -> bytes:
-        """Return the path of a folder in its subvolume."""
-        parts: list[bytes] = []
-        while folder != FIRST_FREE:
-            if len(parts) > self.limits.depth:
-                raise CorruptError(f"folder {folder:,} has no path", origin=self.origin)
-            folder, name = self._folder_name(subvolume, folder)
-            parts.append(name)
+            number, folder, name = link.parent, link.folder, link.name
+            while True:
+                parts.append(name)
+                length += len(name) + 1
+                if length > self.limits.path_bytes:  # or the way leads to itself
+                    raise CorruptError(f"subvolume {start:,} has no path", origin=self.origin)
+                if folder == FIRST_FREE:
+                    break
+                folder, name = self._folder_name(number, folder)
         return b"/".join(reversed(parts))
 
     def _folder_name(self, subvolume: int, folder: int) -> tuple[int, bytes]:
-        """Return which folder a folder is in, and its name there."""
+        """Return which folder of its subvolume a folder is in, and its name there."""
+        known = self._folder_names.get((subvolume, folder))
+        if known is None:
+            known = self._folder_names[subvolume, folder] = self._read_name(subvolume, folder)
+        return known
+
+    def _read_name(self, subvolume: int, folder: int) -> tuple[int, bytes]:
         if subvolume in self.logs:
             inodes = self.inodes(subvolume)
             moved = inodes.moved.get(folder) if isinstance(inodes, ReplayedInodes) else None
@@ -237,6 +241,7 @@ class BtrfsFilesystem:
         item = next(self.tree(subvolume).items_from(Key(folder, INODE_REF, 0)), None)
         if item is not None and item[:2] == (folder, INODE_REF):
             for ref in parse_refs(item.offset, item.data):
+                check_name(ref.name, self.origin)
                 return ref.folder, ref.name
         raise CorruptError(
             f"folder {folder:,} of subvolume {subvolume:,} has no name", origin=self.origin

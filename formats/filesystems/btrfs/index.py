@@ -27,6 +27,7 @@ from formats.filesystems.btrfs.items import (
     LAST_FREE,
     XATTR_ITEM,
     Item,
+    Key,
 )
 from formats.filesystems.btrfs.nodes import HEADER, ITEM, Node, Pointer
 
@@ -87,18 +88,21 @@ class InodeIndex:
         self._leaves = array("Q")
         self._generations = array("Q")
         self._attributes: list[Attributes] = [()]
+        self._attribute_bytes = 0
         self._attribute_numbers: dict[Attributes, int] = {(): 0}
         _Filling(self._add, limits, tree).fill(self._leaves, self._generations)
 
     @property
     def bytes_kept(self) -> int:
         """See :attr:`Inodes.bytes_kept`."""
-        return len(self._records) + 8 * (len(self._numbers) + 2 * len(self._leaves))
+        tables = len(self._records) + 8 * (len(self._numbers) + 2 * len(self._leaves))
+        return tables + self._attribute_bytes
 
     def _add(self, number: int, inode: Inode, attributes: Attributes, place: int) -> None:
         known = self._attribute_numbers.setdefault(attributes, len(self._attributes))
         if known == len(self._attributes):
             self._attributes.append(attributes)
+            self._attribute_bytes += sum(len(name) + len(value) for name, value in attributes)
         self._numbers.append(number)
         self._records += _RECORD.pack(*inode, known, place >> 32, place & _NOWHERE)
 
@@ -210,6 +214,23 @@ class _Filling:
         place = self._place if self._place >= 0 else _NOWHERE << 32
         self._add(self._number, self._inode, attributes, place)
         self._inode, self._number = None, -1
+
+
+def first_inode(tree: Tree, limits: Limits) -> tuple[Inode | None, Attributes]:
+    """Return the root folder of a subvolume and its attributes, and read nothing else.
+
+    :raises CorruptError: if it is damaged.
+    """
+    inode: Inode | None = None
+    found: list[tuple[bytes, bytes]] = []
+    for item in tree.items_from(Key(FIRST_FREE, INODE_ITEM, 0)):
+        if item.number != FIRST_FREE or item.kind > XATTR_ITEM:
+            break
+        if item.kind == INODE_ITEM:
+            inode = parse_inode(item.data)
+        elif item.kind == XATTR_ITEM:
+            found += [(name.name, name.value) for name in parse_names(item.data)]
+    return inode, checked_attributes(found, FIRST_FREE, limits)
 
 
 def checked_attributes(found: list[tuple[bytes, bytes]], number: int, limits: Limits) -> Attributes:

@@ -142,7 +142,7 @@ class LogReader:
             return
         logged = log.get(number)
         if logged is None:
-            raise CorruptError(f"the log has items of inode {number:,}, and not the inode")
+            raise self._unsupported(f"items of inode {number:,} and not the inode")
         if kind == INODE_REF:
             logged.refs += parse_refs(offset, data)
         elif kind == INODE_EXTREF:

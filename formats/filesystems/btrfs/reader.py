@@ -57,8 +57,8 @@ class BtrfsReader:
         " all devices, and without some of them where there are copies; checksums of metadata and"
         " data are verified (crc32c, xxhash64, sha256, blake2b), and where one copy is damaged"
         " another is used; what was synced since the last commit is replayed in memory",
-        refuses="zoned devices, extent-tree-v2, raid-stripe-tree, encryption, seed devices, unknown"
-        " incompatible features",
+        refuses="RAID5 and RAID6 without all devices, zoned devices, extent-tree-v2,"
+        " raid-stripe-tree, encryption, seed devices, unknown incompatible features",
     )
 
     def probe(self, source: ByteSource) -> bool:
@@ -82,7 +82,10 @@ class BtrfsReader:
         """
         superblock = read_superblock(source)
         if superblock.place != PLACES[0]:
-            evidence = f"the first is damaged; the copy at byte {superblock.place:,} is used"
+            evidence = (
+                f"the first is damaged: the copy at byte {superblock.place:,} is used, and does not"
+                " know of what was synced since the last commit"
+            )
             context.note(_finding("btrfs-superblock", source, evidence))
         if superblock.device_bytes > source.size:
             raise CorruptError(
@@ -127,6 +130,7 @@ def _filesystem(devices: Sequence[Device], context: OpenContext) -> BtrfsFilesys
                 hint="give only one of the copies",
             )
         by_number[number] = device
+    by_number = dict(sorted(by_number.items()))
     source = devices[0].source
     filesystem = BtrfsFilesystem(by_number, source.origin, context.limits, context.note)
     context.on_close(filesystem.content.close)
@@ -175,8 +179,8 @@ def _volumes(filesystem: BtrfsFilesystem, source: ByteSource) -> Volumes:
 def _volume(filesystem: BtrfsFilesystem, number: int, source: ByteSource) -> Volume:
     root = filesystem.root(number)
     problem: ConvertError | None = None
-    path = b""
     label = f"subvolid:{number}"
+    path = label.encode()  # so that none of these can be taken for the top
     try:
         path = filesystem.path(number)
         label = f"subvol:{printable(path) or '/'}"

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from formats.core.errors import CorruptError
 from formats.core.limits import Limits
-from formats.core.origin import Origin
 from formats.filesystems.btrfs.extents import FileExtent, overlaid
 from formats.filesystems.btrfs.index import Attributes, Inodes, checked_attributes
 from formats.filesystems.btrfs.inode import Inode, Named
@@ -26,12 +24,10 @@ class ReplayedInodes:
     """The inodes of a subvolume after its log was replayed; see :class:`Inodes`.
 
     :param below: what the last commit has.
-    :raises CorruptError: if the log contradicts itself.
+    :raises CorruptError: if a folder that it changes is damaged, or an attribute in it.
     """
 
-    def __init__(
-        self, below: Inodes, log: SubvolumeLog, sector_bytes: int, limits: Limits, origin: Origin
-    ) -> None:
+    def __init__(self, below: Inodes, log: SubvolumeLog, sector_bytes: int, limits: Limits) -> None:
         self._below = below
         self._log = {number: one for number, one in log.items() if one.inode.links}
         """Without inodes that had no name any more."""
@@ -41,18 +37,13 @@ class ReplayedInodes:
         self._folders: dict[int, dict[bytes, Named]] = {}
         self.moved: dict[int, tuple[int, bytes]] = {}
         """Folder and name of each inode that was given a name."""
-        try:
-            for number, logged in self._log.items():
-                self._replay_inode(number, logged, limits)
-            for number, logged in self._log.items():
-                for named in logged.names.values():
-                    self._replay_name(number, named)
-            for number, logged in self._log.items():
-                self._replay_refs(number, logged)
-        except CorruptError as error:
-            raise CorruptError(
-                f"the log cannot be replayed: {error.message}", origin=origin
-            ) from error
+        for number, logged in self._log.items():
+            self._replay_inode(number, logged, limits)
+        for number, logged in self._log.items():
+            for named in logged.names.values():
+                self._replay_name(number, named)
+        for number, logged in self._log.items():
+            self._replay_refs(number, logged)
 
     @property
     def bytes_kept(self) -> int:

@@ -98,11 +98,12 @@ class SubvolumeNodes:
                 elif kind == ROOT_ITEM:
                     append((name, self._nested(number, target, name)))
                 else:
-                    raise CorruptError(f"a name leads to an item of kind {kind}")
+                    raise self.damaged(f"has a name that leads to an item of kind {kind}", number)
                 if len(found) > most:
                     raise LimitError(f"has more than {most:,} names", origin=origin)
-        except CorruptError as error:
-            raise self.damaged(f"is a damaged folder: {error.message}", number) from error
+        except ConvertError as error:
+            error.at(origin)
+            raise
         return found
 
     def _nested(self, folder: int, subvolume: int, name: bytes) -> int:
@@ -145,7 +146,8 @@ class SubvolumeNodes:
             extents = self._inodes.extents(number, has_sums=has_sums)
             yield from content.read(extents, inode.size, has_sums=has_sums)
         except ConvertError as error:
-            raise error.at(self.origin) from error.__cause__
+            error.at(self.origin)
+            raise
 
     def will_read(self, numbers: Sequence[int]) -> None:
         """See :meth:`formats.filesystems.content_tree.ContentFilesystem.will_read`."""

@@ -61,6 +61,7 @@ _SIGNATURES = {
     "last_errno": (ctypes.c_int, ()),
     "readdir": (_POINTER, (_TEXT,)),
     "lstatnslist": (_POINTER, (_TEXT, _STRINGS)),
+    "lgetxattrs": (_POINTER, (_TEXT,)),
     "lxattrlist": (_POINTER, (_TEXT, _STRINGS)),
     "readlinklist": (_POINTER, (_TEXT, _STRINGS)),
     "pread": (_POINTER, _READ),
@@ -150,9 +151,16 @@ class Library:
     def xattrs(self, folder: bytes, names: "list[bytes]") -> bytes:
         """Return a flat list of extended attributes, packed.
 
-        For each name one with an empty name comes first; its value is their count, in decimal.
+        For each name one with an empty name comes first. Its value is their count, in decimal; it
+        is empty where they cannot be listed.
         """
-        address = self._pointer("lxattrlist", folder, _strings(names))
+        return self._packed_xattrs(self._pointer("lxattrlist", folder, _strings(names)))
+
+    def xattrs_of(self, path: bytes) -> bytes:
+        """Return the extended attributes of one path, packed; there is an error where none are."""
+        return self._packed_xattrs(self._pointer("lgetxattrs", path))
+
+    def _packed_xattrs(self, address: int) -> bytes:
         try:
             found = _List.from_address(address)
             items = ctypes.cast(found.items, ctypes.POINTER(_Xattr))
@@ -273,6 +281,10 @@ class Session:
         """Give the extended attributes of names in a folder."""
         folder, *names = body.split(b"\0")
         return Reply(body=self._library.xattrs(folder, names))
+
+    def do_xattrs_of(self, body: bytes) -> Reply:
+        """Give the extended attributes of one path."""
+        return Reply(body=self._library.xattrs_of(body))
 
     def do_links(self, body: bytes) -> Reply:
         """Give the targets of symlinks in a folder."""

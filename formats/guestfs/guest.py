@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -152,29 +153,32 @@ class Guest:
 
     def xattrs(self, folder: bytes, names: Sequence[bytes]) -> list[Xattrs]:
         """Return the extended attributes of names in a folder, sorted by name."""
-        data = self._bytes("xattrs", b"\0".join((folder, *names)))
-        flat: list[tuple[bytes, bytes]] = []
-        position = 0
-        while position < len(data):
-            name_length, value_length = _XATTR.unpack_from(data, position)
-            position += _XATTR.size
-            name = data[position : position + name_length]
-            position += name_length
-            flat.append((name, data[position : position + value_length]))
-            position += value_length
+        flat = _xattrs(self._bytes("xattrs", b"\0".join((folder, *names))))
         found: list[Xattrs] = []
         index = 0
-        while index < len(flat):
+        while index < len(flat) and len(found) < len(names):
             name, value = flat[index]
             count = value.rstrip(b"\0")
-            if name or not count.isdigit():
-                raise self._unexpected("lxattrlist")
             index += 1
-            found.append(tuple(sorted(flat[index : index + int(count)])))
-            index += int(count)
-        if len(found) != len(names):
+            if name or not (count.isdigit() or not count):
+                raise self._unexpected("lxattrlist")
+            if count:
+                found.append(tuple(sorted(flat[index : index + int(count)])))
+                index += int(count)
+            else:  # the library does not say why it got none
+                found.append(self._xattrs_of(folder.rstrip(b"/") + b"/" + names[len(found)]))
+        if len(found) != len(names) or index != len(flat):
             raise self._unexpected("lxattrlist")
         return found
+
+    def _xattrs_of(self, path: bytes) -> Xattrs:
+        """Return the extended attributes of one path; none where the filesystem has no such."""
+        try:
+            return tuple(sorted(_xattrs(self._bytes("xattrs_of", path))))
+        except CallError as error:
+            if error.errno != errno.EOPNOTSUPP:
+                raise
+            return ()
 
     def links(self, folder: bytes, names: Sequence[bytes]) -> list[bytes]:
         """Return what symlinks in a folder hold."""
@@ -205,3 +209,15 @@ class Guest:
         """Open an encrypted device as ``/dev/mapper/NAME``."""
         request: dict[str, Json] = {"device": device, "name": name}
         self._worker.call("open_encrypted", request, key, seconds=self._seconds)
+
+
+def _xattrs(data: bytes) -> list[tuple[bytes, bytes]]:
+    """Unpack names and values."""
+    found: list[tuple[bytes, bytes]] = []
+    position = 0
+    while position < len(data):
+        name_length, value_length = _XATTR.unpack_from(data, position)
+        start = position + _XATTR.size
+        position = start + name_length + value_length
+        found.append((data[start : start + name_length], data[start + name_length : position]))
+    return found

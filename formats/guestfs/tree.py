@@ -19,8 +19,8 @@ from formats.guestfs.guest import Guest, Status, Xattrs
 from formats.guestfs.worker import CallError
 
 _BATCH_NAMES = 1000
-_FOREIGN_XATTRS = (b"system.ntfs_", b"trusted.SGI_ACL_")
-"""What drivers make up: parts of NTFS's records, and XFS's second names of ACLs."""
+_FOREIGN_XATTRS = (b"osx.", b"system.ntfs_", b"trusted.SGI_ACL_")
+"""What no other Linux filesystem takes: HFS+'s and NTFS's own, and XFS's second names of ACLs."""
 
 _UNKNOWN_REPARSE_POINT = b"unsupported reparse tag "
 """What ntfs-3g gives as the target of a symlink that is none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import stat
 import struct
 from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ class File:
 
     :ivar mode: with the type bits, as in st_mode.
     :ivar inode: -1 for what cannot be looked at.
+    :ivar xattrs: None where the filesystem knows no such thing.
     """
 
     mode: int
@@ -29,7 +31,7 @@ class File:
     content: bytes = b""
     links: int = 1
     device: int = 7
-    xattrs: tuple[tuple[bytes, bytes], ...] = ()
+    xattrs: tuple[tuple[bytes, bytes], ...] | None = ()
 
 
 ROOT = File(stat.S_IFDIR | 0o755, 1)
@@ -54,6 +56,7 @@ class Double:
             "readdir": self._readdir,
             "stats": self._stats,
             "xattrs": self._xattrs,
+            "xattrs_of": self._xattrs_of,
             "links": self._links,
             "read": self._read,
         }
@@ -106,9 +109,16 @@ class Double:
         del arguments
         rows = []
         for file in self._looked_at(body):
-            for name, value in ((b"", b"%d\0" % len(file.xattrs)), *file.xattrs):
+            count = b"%d\0" % len(file.xattrs) if file.xattrs is not None else b""
+            for name, value in ((b"", count), *(file.xattrs or ())):
                 rows.append(struct.pack("=HI", len(name), len(value)) + name + value)
         return b"".join(rows)
+
+    def _xattrs_of(self, path: bytes, arguments: Mapping[str, Json]) -> bytes:
+        del arguments
+        if path in self._unreadable:
+            raise CallError("lgetxattrs: Input/output error", errno.EIO)
+        raise CallError("lgetxattrs: Operation not supported", errno.EOPNOTSUPP)
 
     def _links(self, body: bytes, arguments: Mapping[str, Json]) -> bytes:
         del arguments

@@ -66,11 +66,23 @@ def test_what_is_mounted_or_nested_inside_is_an_empty_folder() -> None:
 
 
 def test_attributes_that_drivers_make_up_are_left_out() -> None:
-    made_up = (b"trusted.SGI_ACL_FILE", b"1"), (b"system.ntfs_acl", b"2")
+    made_up = tuple(
+        (name, b"1")
+        for name in (b"trusted.SGI_ACL_FILE", b"system.ntfs_acl", b"osx.com.apple.FinderInfo")
+    )
     file = File(REGULAR, 5, xattrs=(*made_up, (b"user.a", b"3"), (b"security.b", b"\0")))
     tree, _, _ = tree_of({b"file": file})
     *_, entry = tree.entries()
     assert entry.xattrs == ((b"security.b", b"\0"), (b"user.a", b"3"))
+
+
+def test_a_filesystem_without_attributes_has_none_and_one_that_fails_is_an_error() -> None:
+    files = {b"file": File(REGULAR, 5, xattrs=None)}
+    tree, _, _ = tree_of(files)
+    assert [entry.xattrs for entry in tree.entries()] == [(), ()]
+    tree, _, _ = tree_of(files, unreadable=frozenset({b"file"}))
+    with pytest.raises(InputReadError, match="lgetxattrs: Input/output error"):
+        list(tree.entries())
 
 
 def test_a_folder_that_cannot_be_listed_is_an_error_with_its_path() -> None:

@@ -41,6 +41,10 @@ OF_OTHER_TREES = frozenset({CSUM_ITEM, DEV_ITEM, CHUNK_ITEM, *range(168, 205)})
 """Kinds of items of which the root tree has none: chunks, devices and what is allocated of them."""
 
 
+MOST = (1 << 64) - 1
+"""The largest offset."""
+
+
 class Key(NamedTuple):
     """What items are sorted by.
 

@@ -8,6 +8,7 @@ of positions for which it is complete: a name there that it does not have was re
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from formats.core.errors import CorruptError, UnsupportedError
@@ -42,7 +43,7 @@ from formats.filesystems.btrfs.items import (
     XATTR_ITEM,
     Item,
 )
-from formats.filesystems.btrfs.nodes import NodeReader, Pointer
+from formats.filesystems.btrfs.nodes import ITEM, NodeReader, Pointer
 from formats.filesystems.btrfs.roots import parse_root
 from formats.filesystems.btrfs.sums import Sums, parse_sums
 from formats.filesystems.btrfs.superblock import Superblock
@@ -61,13 +62,15 @@ class LoggedInode:
 
     :ivar only_exists: whether it is only there so that names can lead to it: what the subvolume
         has of it is newer, or as new.
+    :ivar refs: its own names: folder and name, and the position there.
     :ivar names: of a folder, by position.
-    :ivar ranges: first and last positions between which ``names`` are all there are.
+    :ivar ranges: first and last positions between which ``names`` are all there are; in order,
+        and joined where the log has one in another.
     """
 
     inode: Inode
     only_exists: bool
-    refs: list[Ref] = field(default_factory=list)
+    refs: dict[tuple[int, bytes], int] = field(default_factory=dict)
     attributes: list[tuple[bytes, bytes]] = field(default_factory=list)
     names: dict[int, Named] = field(default_factory=dict)
     ranges: list[tuple[int, int]] = field(default_factory=list)
@@ -120,7 +123,7 @@ class LogReader:
     def _subvolume(self, tree: Tree, sums: list[Sums]) -> SubvolumeLog:
         log: SubvolumeLog = {}
         for item in tree.items():
-            self._bytes += len(item.data)
+            self._bytes += ITEM.size + len(item.data)
             if self._bytes > _MOST_BYTES:
                 raise self._unsupported(f"more than {_MOST_BYTES >> 20} MiB")
             if item.number == EXTENT_CSUM and item.kind == CSUM_ITEM:
@@ -144,16 +147,20 @@ class LogReader:
         if logged is None:
             raise self._unsupported(f"items of inode {number:,} and not the inode")
         if kind == INODE_REF:
-            logged.refs += parse_refs(offset, data)
+            logged.refs |= _positions(parse_refs(offset, data))
         elif kind == INODE_EXTREF:
-            logged.refs += parse_extrefs(data)
+            logged.refs |= _positions(parse_extrefs(data))
         elif kind == XATTR_ITEM:
             logged.attributes += [(name.name, name.value) for name in parse_names(data)]
         elif kind == DIR_INDEX:
             for target, target_kind, name, _ in parse_names(data):
                 logged.names[offset] = Named(name, target, target_kind, offset)
         elif kind == DIR_LOG_INDEX:
-            logged.ranges.append((offset, _range_end(data)))
+            end = _range_end(data)
+            if logged.ranges and offset <= logged.ranges[-1][1]:
+                offset, known = logged.ranges.pop()
+                end = max(end, known)
+            logged.ranges.append((offset, end))
         elif kind == EXTENT_DATA:
             has_sums = not logged.inode.flags & NO_DATA_SUMS
             sector_bytes = self._superblock.sector_bytes
@@ -170,6 +177,10 @@ class LogReader:
             origin=self._nodes.space.origin,
             hint=_HINT,
         )
+
+
+def _positions(refs: Iterable[Ref]) -> dict[tuple[int, bytes], int]:
+    return {(ref.folder, ref.name): ref.position for ref in refs}
 
 
 def _range_end(data: bytes) -> int:

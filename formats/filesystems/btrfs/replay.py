@@ -6,13 +6,14 @@ folder's names and an inode's references say the same: of both, only names are k
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import bisect
+from collections.abc import Iterable, Iterator
 
 from formats.core.limits import Limits
 from formats.filesystems.btrfs.extents import FileExtent, overlaid
 from formats.filesystems.btrfs.index import Attributes, Inodes, checked_attributes
 from formats.filesystems.btrfs.inode import Inode, Named
-from formats.filesystems.btrfs.items import FIRST_FREE, INODE_ITEM
+from formats.filesystems.btrfs.items import FIRST_FREE, INODE_ITEM, MOST
 from formats.filesystems.btrfs.log import LoggedInode, SubvolumeLog
 
 _TYPE_MASK, _FOLDER, _FILE = 0xF000, 0x4000, 0x8000
@@ -34,7 +35,7 @@ class ReplayedInodes:
         self._sector_bytes = sector_bytes
         self._changed: dict[int, Inode] = {}
         self._attributes: dict[int, Attributes] = {}
-        self._folders: dict[int, dict[bytes, Named]] = {}
+        self._folders: dict[int, _Folder] = {}
         self.moved: dict[int, tuple[int, bytes]] = {}
         """Folder and name of each inode that was given a name."""
         for number, logged in self._log.items():
@@ -48,7 +49,7 @@ class ReplayedInodes:
     @property
     def bytes_kept(self) -> int:
         """See :attr:`Inodes.bytes_kept`."""
-        names = sum(len(folder) for folder in self._folders.values())
+        names = sum(len(folder.names) for folder in self._folders.values())
         return self._below.bytes_kept + _BYTES_A_NAME * (names + len(self._log))
 
     def inode(self, number: int) -> Inode | None:
@@ -63,7 +64,7 @@ class ReplayedInodes:
     def names(self, number: int) -> Iterator[Named]:
         """See :meth:`Inodes.names`."""
         known = self._folders.get(number)
-        return self._below.names(number) if known is None else iter(known.values())
+        return self._below.names(number) if known is None else iter(known.names.values())
 
     def extents(self, number: int, *, has_sums: bool) -> Iterator[FileExtent]:
         """See :meth:`Inodes.extents`."""
@@ -81,12 +82,12 @@ class ReplayedInodes:
         """Take an inode and its attributes over, and remove a folder's names that are gone."""
         self._attributes[number] = checked_attributes(logged.attributes, number, limits)
         inode = logged.inode
-        if inode.mode & _TYPE_MASK == _FOLDER:
-            for named in list(self._names(number).values()):
-                if any(first <= named.position <= last for first, last in logged.ranges):
-                    kept = logged.names.get(named.position)
-                    if kept is None or kept.name != named.name:
-                        del self._names(number)[named.name]
+        if inode.mode & _TYPE_MASK == _FOLDER and logged.ranges:
+            folder = self._folder(number)
+            for named in list(folder.names.values()):
+                kept = logged.names.get(named.position)
+                if (kept is None or kept.name != named.name) and _covers(logged, named.position):
+                    folder.remove(named.name)
         known = self._below.inode(number)
         if known is not None and logged.only_exists:
             size = known.size
@@ -103,18 +104,16 @@ class ReplayedInodes:
         name, number, kind, _ = logged
         if kind != INODE_ITEM:  # subvolumes are not made, moved or deleted without a commit
             return
-        names = self._names(folder)
-        known = names.get(name)
+        names = self._folder(folder)
+        known = names.names.get(name)
         if known is not None and known[:3] == logged[:3]:
-            names[name] = logged
+            names.add(logged)
             return
         if self.inode(number) is None:
             return
-        names.pop(name, None)
+        names.remove(name)
         referred = self._log.get(number)
-        if referred is None or not any(
-            ref.folder == folder and ref.name == name for ref in referred.refs
-        ):
+        if referred is None or (folder, name) not in referred.refs:
             self._add(folder, logged)
 
     # Third pass.
@@ -123,28 +122,61 @@ class ReplayedInodes:
         """Give an inode the names that it has in the log, and no others in the same folders."""
         if number == FIRST_FREE:  # its reference is to itself, with the name ".."
             return
-        for folder in dict.fromkeys(ref.folder for ref in logged.refs):
+        wanted: dict[int, dict[bytes, int]] = {}
+        for (folder, name), position in logged.refs.items():
+            wanted.setdefault(folder, {})[name] = position
+        for folder, positions in wanted.items():
             if self.inode(folder) is None:
                 continue
-            names = self._names(folder)
-            wanted = {ref.name: ref.position for ref in logged.refs if ref.folder == folder}
-            for named in list(names.values()):
-                if named.number == number and named.kind == INODE_ITEM and named.name not in wanted:
-                    del names[named.name]
-            for name, position in wanted.items():
+            names = self._folder(folder)
+            for name in names.names_of(number):
+                if name not in positions:
+                    names.remove(name)
+            for name, position in positions.items():
                 self._add(folder, Named(name, number, INODE_ITEM, position))
 
-    def _names(self, folder: int) -> dict[bytes, Named]:
-        known = self._folders.get(folder)
+    def _folder(self, number: int) -> _Folder:
+        known = self._folders.get(number)
         if known is None:
-            known = self._folders[folder] = {
-                named.name: named for named in self._below.names(folder)
-            }
+            known = self._folders[number] = _Folder(self._below.names(number))
         return known
 
     def _add(self, folder: int, named: Named) -> None:
-        self._names(folder)[named.name] = named
+        self._folder(folder).add(named)
         self.moved[named.number] = (folder, named.name)
         inode = self.inode(named.number)
         if inode is not None:
             self._changed[named.number] = inode._replace(links=_SEVERAL)
+
+
+class _Folder:
+    """The names of a folder while they change, and which of them lead to an inode."""
+
+    def __init__(self, names: Iterable[Named]) -> None:
+        self.names: dict[bytes, Named] = {}
+        self._of: dict[int, set[bytes]] = {}
+        for named in names:
+            self.add(named)
+
+    def add(self, named: Named) -> None:
+        """Add a name, in place of what it led to before."""
+        self.remove(named.name)
+        self.names[named.name] = named
+        if named.kind == INODE_ITEM:
+            self._of.setdefault(named.number, set()).add(named.name)
+
+    def remove(self, name: bytes) -> None:
+        """Remove a name, if it is there."""
+        named = self.names.pop(name, None)
+        if named is not None and named.kind == INODE_ITEM:
+            self._of[named.number].discard(name)
+
+    def names_of(self, number: int) -> list[bytes]:
+        """Return the names that lead to an inode, sorted."""
+        return sorted(self._of.get(number, ()))
+
+
+def _covers(logged: LoggedInode, position: int) -> bool:
+    """Tell whether the log has all names of a folder around a position."""
+    index = bisect.bisect_right(logged.ranges, (position, MOST)) - 1
+    return index >= 0 and position <= logged.ranges[index][1]

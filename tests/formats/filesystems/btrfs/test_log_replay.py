@@ -131,11 +131,22 @@ def _a_temporary_file(root: Path) -> None:
     write_synced(root / "something", b"so that there is a log")
 
 
+def _names_removed_around_a_removed_one(root: Path) -> None:
+    """The log gets ranges that lie in others."""
+    (root / "base/15").unlink()
+    fsync(root / "base")
+    for name in ("14", "16", "20"):
+        (root / "base" / name).unlink()
+        fsync(root / "base")
+    write_synced(root / "base/17", b"so that all of it is synced")
+
+
 WORKLOADS: dict[str, Callable[[Path], None]] = {
     "new files": _new_files,
     "changed content": _changed_content,
     "names": _names,
     "a name that is taken": _a_name_that_is_taken,
+    "names removed around a removed one": _names_removed_around_a_removed_one,
     "attributes": _attributes,
     "a new tree": _a_new_tree,
     "a temporary file": _a_temporary_file,

@@ -1,7 +1,8 @@
 """One tree on every filesystem, in every kind of table, as every kind of disk.
 
 The tree has what all of these filesystems can hold: no ACLs (squashfs), no fractions of seconds
-(squashfs), no sockets (tar). The kernel copies it to those that it can mount for writing.
+(squashfs), no sockets (tar), no names of 255 bytes (mkfs.erofs 1.5). The kernel copies it to those
+that it can mount for writing.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def _odd_ones(root: Path) -> None:
         for offset in (0, 3 * MIB, 9 * MIB):
             file.seek(offset)
             file.write(noise(5, offset))
-    for name in (b"n" * 255, b"\xff\xfe\x80", b"new\nline", "ñü€😀".encode()):
+    for name in (b"n" * 254, b"\xff\xfe\x80", b"new\nline", "ñü€😀".encode()):
         with open(os.path.join(os.fsencode(odd), name), "wb") as unnamed:
             unnamed.write(name)
     (odd / "long link").symlink_to("x" * 1000)
@@ -143,12 +144,12 @@ def _partitioned(volume: Path, disk: Path, table: str) -> None:
 def _in_group(volume: Path, disk: Path) -> None:
     """Put it into a volume group, in two segments with a gap between them."""
     folder = disk.parent
-    extents = -(-volume.stat().st_size // (4 * MIB))
-    (physical,) = blank_disks(folder, 1, (extents + 4) * 4 * MIB)
+    extents = -(-volume.stat().st_size // MIB)
+    (physical,) = blank_disks(folder, 1, (extents + 4) * MIB)
     with lvm_on(folder, physical) as lvm:
         (device,) = lvm.devices
         lvm("pvcreate", "-y", device)
-        lvm("vgcreate", "vg0", device)
+        lvm("vgcreate", "--physicalextentsize", "1m", "vg0", device)
         lvm.create("vg0/root", "--extents", "2")
         lvm.create("vg0/gap", "--extents", "1")
         lvm("lvextend", "-An", "--extents", str(extents), "vg0/root")

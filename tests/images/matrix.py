@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,9 +35,12 @@ def fill(root: Path) -> None:
     _odd_ones(root)
     for number in range(FOLDERS):
         _crowd(root / f"srv/{number:03}", number)
+    # Read just now, so that no reading changes that: mksquashfs takes names for links of one file
+    # only if each looks the same to the last field.
+    times = (time.time(), MTIME)
     for folder, names, files in os.walk(os.fsencode(root), topdown=False):
         for name in [*names, *files, b"."]:
-            os.utime(os.path.join(folder, name), (MTIME, MTIME), follow_symlinks=False)
+            os.utime(os.path.join(folder, name), times, follow_symlinks=False)
 
 
 def _crowd(folder: Path, seed: int) -> None:

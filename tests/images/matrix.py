@@ -22,6 +22,7 @@ from tests.support.listing import loop_mounted_writable
 from tests.support.programs import need, need_root, run
 
 MTIME = 1_600_000_000
+_DAY = 86_400
 FOLDERS = 100
 NAMES = 200
 """Entries in each folder: a fifth are hard links, symlinks and files with content each."""
@@ -35,9 +36,9 @@ def fill(root: Path) -> None:
     _odd_ones(root)
     for number in range(FOLDERS):
         _crowd(root / f"srv/{number:03}", number)
-    # Read just now, so that no reading changes that: mksquashfs takes names for links of one file
-    # only if each looks the same to the last field.
-    times = (time.time(), MTIME)
+    # Read later than anything else that is known of them, so that no reading changes that (relatime
+    # of mount(8)): mksquashfs takes names for links of one file only if all fields are the same.
+    times = (time.time() + _DAY / 2, MTIME)
     for folder, names, files in os.walk(os.fsencode(root), topdown=False):
         for name in [*names, *files, b"."]:
             os.utime(os.path.join(folder, name), times, follow_symlinks=False)

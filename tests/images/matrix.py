@@ -149,7 +149,7 @@ def _partitioned(volume: Path, disk: Path, table: str) -> None:
 def _in_group(volume: Path, disk: Path) -> None:
     """Put it into a volume group, in two segments with a gap between them."""
     folder = disk.parent
-    extents = -(-volume.stat().st_size // MIB)
+    extents = max(-(-volume.stat().st_size // MIB), 3)
     (physical,) = blank_disks(folder, 1, (extents + 4) * MIB)
     with lvm_on(folder, physical) as lvm:
         (device,) = lvm.devices

@@ -7,6 +7,7 @@ raid-stripe-tree, encrypted files, filesystems on seed devices; RAID5 and RAID6 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from formats.core.errors import AmbiguousError, ConvertError, CorruptError
 from formats.core.finding import Action, Finding
@@ -39,6 +40,8 @@ from formats.filesystems.btrfs.superblock import (
     read_superblock,
 )
 from formats.filesystems.content_tree import ContentTree
+
+_CHECK_HINT = "take a good copy, or look with 'btrfs check' at this one"
 
 
 class BtrfsReader:
@@ -80,6 +83,10 @@ class BtrfsReader:
         :raises UnsupportedError: for a feature that is not read, by name.
         :raises CorruptError: if they are damaged.
         """
+        with _hinted():
+            return self._open(source, context)
+
+    def _open(self, source: ByteSource, context: OpenContext) -> ContentTree | Volumes | Member:
         superblock = read_superblock(source)
         if superblock.place != PLACES[0]:
             evidence = (
@@ -114,8 +121,18 @@ class BtrfsReader:
         :raises CorruptError: if it is damaged.
         """
         devices = [item.detail for item in members if isinstance(item.detail, Device)]
-        filesystem = _filesystem(devices, context)
-        return _volumes(filesystem, devices[0].source)
+        with _hinted():
+            return _volumes(_filesystem(devices, context), devices[0].source)
+
+
+@contextmanager
+def _hinted() -> Iterator[None]:
+    """Say what to do about damage where the place that found it does not know better."""
+    try:
+        yield
+    except CorruptError as error:
+        error.hint = error.hint or _CHECK_HINT
+        raise
 
 
 def _filesystem(devices: Sequence[Device], context: OpenContext) -> BtrfsFilesystem:

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from formats.core.errors import EncryptedError, MissingDependencyError, UnsupportedError
+from formats.core.errors import (
+    CorruptError,
+    EncryptedError,
+    MissingDependencyError,
+    UnsupportedError,
+)
 from formats.core.reader import (
     Category,
     OpenContext,
@@ -50,7 +55,17 @@ class LuksReader:
         :raises UnsupportedError: for what is not read, by name.
         :raises CorruptError: if the header is damaged.
         """
-        header = self.header(source, context)
+        try:
+            header = self.header(source, context)
+        except CorruptError as error:
+            if context.keys:
+                raise
+            raise EncryptedError(
+                f"is an encrypted volume, and {error.message}",
+                origin=source.origin,
+                offset=error.offset,
+                hint=error.hint,
+            ) from error
         if header.payload.offset == 0:
             raise UnsupportedError(
                 "is a LUKS header whose data is elsewhere, which is not read",

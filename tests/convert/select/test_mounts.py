@@ -257,7 +257,7 @@ def test_what_cannot_be_mounted_is_a_loss_that_is_told(tmp_path: Path, case: str
         ),
         ("/var/a /srv none bind", "/etc/fstab:1: /var/a is another path"),
         ("/dev/sda2 /srv ext4 noauto", "/etc/fstab:1 says noauto: gpt:2 is left out"),
-        ("/dev/sda3 /boot/efi vfat", "/etc/fstab:1: gpt:3: is a FAT filesystem"),
+        ("/dev/sdb3 /boot/efi vfat", "/etc/fstab:1: no volume here is /dev/sdb3"),
         ("/dev/sda2 / ext4", "/etc/fstab:1 says that the root is /dev/sda2, which is gpt:2"),
     ],
 )

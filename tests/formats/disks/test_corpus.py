@@ -18,7 +18,10 @@ def holds_what_the_kernel_saw(row: Row, nodes: list[Seen]) -> None:
     """Trees of what is read, and everything else named, with what to do about it."""
     expected = [tuple(int(count or 0) for count in found) for found in _KERNEL.findall(row.oracle)]
     expected += [(int(all_) - int(d), int(d), 0, 0) for all_, d in _BY_7Z.findall(row.oracle)]
-    assert trees(nodes) == expected
+    found = trees(nodes)
+    if nodes[-1].reader == "btrfs" and found:  # the kernel shows subvolumes inside one another
+        found = [tuple(map(sum, zip(*found, strict=True)))]
+    assert found == expected
     assert [node.reader for node in nodes if node.code] == _FOREIGN.findall(row.oracle)
     problems_are_explained(nodes)
 

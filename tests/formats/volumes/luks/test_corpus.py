@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from formats.core.errors import CorruptError, EncryptedError
+from formats.core.errors import EncryptedError, EncryptedError
 from tests.formats.volumes.luks.support import content, problem
 from tests.support.survey import unpacked
 
@@ -14,9 +14,9 @@ def test_a_luks1_header_without_data_is_encrypted(tmp_path: Path) -> None:
     assert isinstance(problem(image, []), EncryptedError)
 
 
-def test_a_luks2_header_without_its_json_is_corrupt(tmp_path: Path) -> None:
+def test_a_luks2_header_without_its_json_is_encrypted_and_damaged(tmp_path: Path) -> None:
     error = problem(unpacked("raw/util-linux__luks2.img", tmp_path), [])
-    assert isinstance(error, CorruptError)
+    assert isinstance(error, EncryptedError)
     assert "the LUKS2 JSON area" in error.message
 
 

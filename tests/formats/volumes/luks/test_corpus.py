@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from formats.core.errors import EncryptedError, EncryptedError
+from formats.core.errors import EncryptedError
 from tests.formats.volumes.luks.support import content, problem
 from tests.support.survey import unpacked
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from convert.options import Engine
 from formats.core.errors import (
@@ -28,17 +29,16 @@ from formats.core.errors import (
 from formats.core.finding import Action, Finding
 from formats.core.opener import Artifact, Node
 from formats.core.reader import Category, Role, Volume
-from formats.guestfs.devices import ENCRYPTED_KINDS, Device
-from formats.guestfs.engine import Appliance
-from formats.guestfs.mounts import NOT_MOUNTED
 from formats.guestfs.settings import EngineSettings
 from formats.recognised.row import RecognisedFormat
+
+if TYPE_CHECKING:
+    from formats.guestfs.devices import Device
+    from formats.guestfs.engine import Appliance
 
 ENGINE_FACT = "engine"
 READ_BY = "read-by-libguestfs"
 
-_HOLLOW = ENCRYPTED_KINDS | (NOT_MOUNTED.keys() - {""})
-"""What blkid calls devices without files of their own; what it has no word for may be damaged."""
 _FINAL = (AmbiguousError, EncryptedError, InputReadError, LimitError)
 """Problems that no other engine has an answer to."""
 
@@ -75,6 +75,8 @@ class Libguestfs:
         drives = places.drives(nodes)
         if not drives:
             return
+        from formats.guestfs.engine import Appliance  # noqa: PLC0415 - seldom needed
+
         try:
             appliance = Appliance(
                 [node.volume.source for node in drives],
@@ -136,7 +138,7 @@ class _Session:
         self._appliance = appliance
         self._places = places
         self._drives = {id(node): index for index, node in enumerate(drives)}
-        self._devices = appliance.devices()
+        self._devices = [device for device in appliance.devices() if _has_content(device)]
         self._taken: set[str] = set()
 
     def distribute(self, nodes: Sequence[Node]) -> None:
@@ -166,14 +168,14 @@ class _Session:
         index = self._drives.get(id(self._places.holder(node)))
         for device in self._devices:
             is_drive = device.source_index is not None and device.name[-1].isalpha()
-            if is_drive and device.source_index == index and device.kind not in _HOLLOW:
+            if is_drive and device.source_index == index:
                 return device
-            if device.name in names and device.kind not in _HOLLOW:
+            if device.name in names:
                 return device
         return None
 
     def _is_left(self, device: Device) -> bool:
-        return device.kind not in _HOLLOW and bool(device.kind) and device.name not in self._taken
+        return bool(device.kind) and device.name not in self._taken
 
     def _inside(self, node: Node, left: Sequence[Device], *, is_first: bool) -> Iterator[Device]:
         """Yield the devices that are partitions of a node, or may have been made from it."""
@@ -227,6 +229,14 @@ class _Session:
     def _note(self, node: Node, evidence: str) -> None:
         place = str(node.origin).encode("utf-8", "surrogateescape")
         self._artifact.findings.append(Finding(READ_BY, place, Action.REPORTED, evidence))
+
+
+def _has_content(device: Device) -> bool:
+    """Tell whether a device may have files of its own; it may if blkid has no word for it."""
+    from formats.guestfs.devices import ENCRYPTED_KINDS  # noqa: PLC0415 - as above
+    from formats.guestfs.mounts import NOT_MOUNTED  # noqa: PLC0415
+
+    return not device.kind or device.kind not in ENCRYPTED_KINDS | NOT_MOUNTED.keys()
 
 
 def _reason(node: Node) -> str:

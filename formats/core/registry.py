@@ -8,13 +8,14 @@ them. A file that is two formats at once is how format-guessing attacks work (CV
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
 from typing import cast
 
 from formats.core.errors import AmbiguousError, MissingDependencyError, UnsupportedError
-from formats.core.reader import Category, Reader
+from formats.core.reader import Category, Reader, Signature
 from formats.core.source import ByteSource
 
 ENTRY_POINT_GROUP = "oci_convert.readers.v1"
@@ -22,41 +23,85 @@ ENTRY_POINT_GROUP = "oci_convert.readers.v1"
 SUPERSEDES_ALL = "*"
 """In :attr:`Reader.supersedes`: every other reader gives way."""
 
-BUILTIN_READERS: tuple[str, ...] = (
-    "formats.bundles.compressed:READERS",
-    "formats.bundles.ovf.ova:READER",
-    "formats.bundles.ovf.reader:READER",
-    "formats.bundles.tar:READER",
-    "formats.bundles.vagrant.reader:READER",
-    "formats.bundles.vmx.reader:READER",
-    "formats.disks.parallels:READER",
-    "formats.disks.qcow2.reader:READER",
-    "formats.disks.split:READER",
-    "formats.disks.vdi:READER",
-    "formats.disks.vhd.reader:READER",
-    "formats.disks.vhdx.reader:READER",
-    "formats.disks.vmdk.reader:READER",
-    "formats.filesystems.btrfs.reader:READER",
-    "formats.filesystems.erofs.reader:READER",
-    "formats.filesystems.ext.reader:READER",
-    "formats.filesystems.fat.reader:READER",
-    "formats.filesystems.squashfs.reader:READER",
-    "formats.filesystems.xfs.reader:READER",
-    "formats.recognised:READERS",
-    "formats.volumes.gpt:READER",
-    "formats.volumes.luks:READERS",
-    "formats.volumes.lvm:READER",
-    "formats.volumes.mbr:READER",
-    "formats.volumes.mdraid:READER",
+
+@dataclass(frozen=True, slots=True)
+class Builtin:
+    """Readers that come with this package, and when their module is imported.
+
+    :ivar reference: ``module:attribute`` of a reader, or of a tuple of readers.
+    :ivar names: of the readers, for who asks for one by name.
+    :ivar signatures: the readers' own, all together; without one of them in a source there is no
+        need to import the module for it. Empty: it is always imported, as its readers have to look.
+    """
+
+    reference: str
+    names: tuple[str, ...] = ()
+    signatures: tuple[Signature, ...] = ()
+
+
+def _reader(module: str, name: str, *signatures: tuple[int, bytes]) -> Builtin:
+    return Builtin(f"{module}:READER", (name,), tuple(Signature(*pair) for pair in signatures))
+
+
+BUILTIN_READERS: tuple[Builtin, ...] = (
+    Builtin("formats.bundles.compressed:READERS"),
+    Builtin("formats.bundles.ovf.ova:READER"),
+    Builtin("formats.bundles.ovf.reader:READER"),
+    Builtin("formats.bundles.tar:READER"),
+    Builtin("formats.bundles.vagrant.reader:READER"),
+    Builtin("formats.bundles.vmx.reader:READER"),
+    Builtin("formats.disks.parallels:READER"),
+    _reader("formats.disks.qcow2.reader", "qcow2", (0, b"QFI\xfb")),
+    Builtin("formats.disks.split:READER"),
+    _reader("formats.disks.vdi", "vdi", (0x40, b"\x7f\x10\xda\xbe")),
+    Builtin("formats.disks.vhd.reader:READER"),
+    _reader("formats.disks.vhdx.reader", "vhdx", (0, b"vhdxfile")),
+    Builtin("formats.disks.vmdk.reader:READER"),
+    _reader(
+        "formats.filesystems.btrfs.reader",
+        "btrfs",
+        *((place + 0x40, b"_BHRfS_M") for place in (1 << 16, 1 << 26, 1 << 38)),
+    ),
+    _reader("formats.filesystems.erofs.reader", "erofs", (1024, b"\xe2\xe1\xf5\xe0")),
+    _reader("formats.filesystems.ext.reader", "ext", (0x438, b"\x53\xef")),
+    Builtin("formats.filesystems.fat.reader:READER"),
+    _reader("formats.filesystems.squashfs.reader", "squashfs", (0, b"hsqs"), (0, b"sqsh")),
+    _reader("formats.filesystems.xfs.reader", "xfs", (0, b"XFSB")),
+    Builtin("formats.recognised:READERS"),
+    Builtin("formats.volumes.gpt:READER"),
+    Builtin(
+        "formats.volumes.luks:READERS",
+        ("luks1", "luks2"),
+        (
+            Signature(0, b"LUKS\xba\xbe"),
+            *(Signature(0x4000 << shift, b"SKUL\xba\xbe") for shift in range(9)),
+        ),
+    ),
+    _reader(
+        "formats.volumes.lvm",
+        "lvm",
+        *((sector * 512, b"LABELONE") for sector in range(4)),
+    ),
+    Builtin("formats.volumes.mbr:READER"),
+    Builtin("formats.volumes.mdraid:READER"),
 )
-"""``module:attribute`` of a reader or of a tuple of readers; imported at the first use."""
+"""All of them. The large ones wait for their signatures: importing every reader takes longer than
+most artifacts take to open."""
 
 
 class Registry:
-    """A set of readers with unique names."""
+    """A set of readers with unique names.
 
-    def __init__(self, readers: Iterable[Reader]) -> None:
+    :param waiting: readers that are imported when a source has one of their signatures, or when
+        someone asks for them.
+    """
+
+    def __init__(self, readers: Iterable[Reader], waiting: Iterable[Builtin] = ()) -> None:
         self._by_name: dict[str, Reader] = {}
+        self._waiting = list(waiting)
+        self._add(readers)
+
+    def _add(self, readers: Iterable[Reader]) -> None:
         for reader in readers:
             if reader.name in self._by_name:
                 raise UnsupportedError(
@@ -65,7 +110,18 @@ class Registry:
                 )
             self._by_name[reader.name] = reader
 
+    def _load(self, is_wanted: Callable[[Builtin], bool]) -> None:
+        """Import those that wait and are wanted."""
+        wanted = [builtin for builtin in self._waiting if is_wanted(builtin)]
+        for builtin in wanted:
+            self._waiting.remove(builtin)
+            self._add(_load_builtin(builtin.reference))
+
     def __iter__(self) -> Iterator[Reader]:
+        self._load(lambda _: True)
+        return self._loaded()
+
+    def _loaded(self) -> Iterator[Reader]:
         return iter(sorted(self._by_name.values(), key=lambda reader: reader.name))
 
     def get(self, name: str) -> Reader:
@@ -73,6 +129,7 @@ class Registry:
 
         :raises UnsupportedError: if there is none.
         """
+        self._load(lambda builtin: name in builtin.names)
         try:
             return self._by_name[name]
         except KeyError:
@@ -85,8 +142,11 @@ class Registry:
 
         :raises AmbiguousError: if several match and none supersedes the others.
         """
+        self._load(lambda builtin: _has_signature(builtin.signatures, source))
         candidates = [
-            reader for reader in self if _has_signature(reader, source) and reader.probe(source)
+            reader
+            for reader in self._loaded()
+            if _has_signature(reader.signatures, source) and reader.probe(source)
         ]
         losers = {name for reader in candidates for name in reader.supersedes}
         for reader in candidates:
@@ -103,10 +163,10 @@ class Registry:
         return winners[0] if winners else None
 
 
-def _has_signature(reader: Reader, source: ByteSource) -> bool:
-    if not reader.signatures:
+def _has_signature(signatures: Sequence[Signature], source: ByteSource) -> bool:
+    if not signatures:
         return True
-    for signature in reader.signatures:
+    for signature in signatures:
         offset = signature.offset + (source.size if signature.offset < 0 else 0)
         length = len(signature.magic)
         if offset >= 0 and bytes(source.read_at(offset, length)) == signature.magic:
@@ -135,8 +195,10 @@ def _load_third_party() -> Iterator[Reader]:
 @cache
 def default_registry() -> Registry:
     """Return the built-in readers and those of installed third parties."""
-    builtin = [reader for reference in BUILTIN_READERS for reader in _load_builtin(reference)]
-    return Registry([*builtin, *_load_third_party()])
+    at_once = [builtin for builtin in BUILTIN_READERS if not builtin.signatures]
+    waiting = [builtin for builtin in BUILTIN_READERS if builtin.signatures]
+    builtin = [reader for item in at_once for reader in _load_builtin(item.reference)]
+    return Registry([*builtin, *_load_third_party()], waiting)
 
 
 def readers_of(registry: Registry, category: Category) -> tuple[Reader, ...]:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from convert import handover
 from convert.handover import Libguestfs, second_engine
 from convert.options import ConvertOptions, Engine
 from convert.pipeline import make_plan, opened
@@ -79,7 +78,7 @@ def appliance(monkeypatch: pytest.MonkeyPatch) -> type[Appliance]:
         trees: dict[str, Tree | ConvertError] = {}  # noqa: RUF012
         blocks: dict[str, ByteSource] = {}  # noqa: RUF012
 
-    monkeypatch.setattr(handover, "Appliance", Fresh)
+    monkeypatch.setattr("formats.guestfs.engine.Appliance", Fresh)
     return Fresh
 
 

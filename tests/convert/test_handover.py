@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,13 +19,14 @@ from formats.core.origin import Origin
 from formats.core.reader import Volume, Volumes
 from formats.core.source import ByteSource, FileSource, MemorySource
 from formats.core.tree import Tree
+from formats.guestfs.binding import find_binding
 from formats.guestfs.devices import Device
 from formats.guestfs.settings import EngineSettings
 from tests.images.systems import Ext4, Made, Part, disk, root_files
 from tests.images.volumes import MIB, patch
 from tests.images.volumes import opened as opened_disks
 from tests.support.memory_tree import memory_tree
-from tests.support.programs import need, run
+from tests.support.programs import need, refuse
 
 ROOT = """
 f 644 0:0 etc/os-release PRETTY_NAME=Small\\n
@@ -209,7 +211,10 @@ def test_a_root_with_a_damaged_superblock_is_repaired_by_libguestfs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of 160 MiB, since smaller filesystems have no copy of their superblock."""
-    run("/usr/bin/python3", "-c", "import guestfs")
+    try:
+        find_binding(EngineSettings(dict(os.environ)))
+    except MissingDependencyError as error:
+        refuse(str(error))
     monkeypatch.setenv("LIBGUESTFS_BACKEND", "direct")
     image = disk(tmp_path / "disk.raw", Ext4(root_files("Broken"), size_mib=160))
     patch(image, MIB + 1024, bytes(1024))

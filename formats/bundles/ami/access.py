@@ -122,12 +122,23 @@ def translated(origin: Origin, offset: int | None = None) -> Iterator[None]:
     :raises InputReadError: if the account may not read it, or the service cannot be reached.
     :raises UnsupportedError: if there is no such image or snapshot.
     """
-    from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError  # noqa: PLC0415
+    from botocore.exceptions import (  # noqa: PLC0415
+        BotoCoreError,
+        ClientError,
+        HTTPClientError,
+        NoCredentialsError,
+    )
 
     try:
         yield
     except ClientError as error:
         raise _of_service(error, origin, offset) from error
+    except NoCredentialsError as error:
+        raise InputReadError(
+            "no credentials for the account are to be found",
+            origin=origin,
+            hint="name a profile with --aws-profile, or set AWS_ACCESS_KEY_ID and its secret",
+        ) from error
     except (BotoCoreError, HTTPClientError) as error:
         raise InputReadError(
             printable(str(error)).rstrip("."),

@@ -11,7 +11,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from botocore.exceptions import EndpointConnectionError
+from botocore.exceptions import EndpointConnectionError, NoCredentialsError
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
@@ -260,6 +260,11 @@ def test_what_the_service_refuses_is_told_with_a_way_out(
 def test_a_service_that_cannot_be_reached_is_told() -> None:
     with pytest.raises(InputReadError, match="Could not connect"), translated(ORIGIN):
         raise EndpointConnectionError(endpoint_url="http://127.0.0.1:1")
+
+
+def test_without_credentials_it_is_said_where_they_come_from() -> None:
+    with pytest.raises(InputReadError, match="--aws-profile"), translated(ORIGIN):
+        raise NoCredentialsError
 
 
 @pytest.mark.parametrize("name", ["ami:", "ami:../../etc", "snap:x y", "ami:snap-01234567"])

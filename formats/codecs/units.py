@@ -97,8 +97,11 @@ def decode_zstd(data: BytesLike, size: int, *, at_least: int | None = None) -> B
     if _zstd.decompressor is None:
         _zstd.decompressor = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES)
     try:
-        # Not decompress(): its max_output_size is not looked at when the frame states a size.
-        decoded = _zstd.decompressor.stream_reader(data).read(size)
+        # decompress() takes what the frame states for the size of its buffer, and no other bound.
+        if 0 < zstandard.frame_content_size(data) <= size:
+            decoded = _zstd.decompressor.decompress(data)
+        else:
+            decoded = _zstd.decompressor.stream_reader(data).read(size)
     except zstandard.ZstdError as error:
         _zstd.decompressor = None
         raise CorruptError(f"a zstd frame is damaged ({error})") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,6 +21,9 @@ _ENDINGS = {
     ".tzst": Codec.ZSTD,
 }
 _FOREIGN_ENDINGS = frozenset({".bz2", ".lz4", ".lzma", ".lzo", ".tbz", ".tbz2", ".txz", ".xz"})
+
+_PIPE_BYTES = 1 << 20
+"""What pipe(7) lets anyone ask for."""
 
 
 def write_tar(
@@ -62,6 +66,7 @@ def write_tar(
     if file is None:
         if stdout is None:
             raise ValueError("no file and no stream")
+        _widen(stdout)
         written_bytes = write_to(stdout)
         try:
             stdout.flush()
@@ -71,6 +76,7 @@ def write_tar(
     pipe = opened_stream(file)
     if pipe is not None:
         with pipe:
+            _widen(pipe)
             return write_to(pipe)
     with Staging(free_place(file), file) as staging:
         staged = staging.folder / "tar"
@@ -79,6 +85,14 @@ def write_tar(
             output.sync()
         staging.publish(staged)
     return written_bytes
+
+
+def _widen(output: BinaryIO) -> None:
+    """Let a pipe hold more at a time; with 64 KiB, writer and reader wait for each other."""
+    try:
+        fcntl.fcntl(output.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    except (OSError, AttributeError):  # no pipe, not allowed, not Linux: as good as before
+        return
 
 
 def _compression(file: Path | None) -> Compression:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import signal
@@ -209,3 +210,10 @@ def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path) -> No
     assert len(left_in(tmp_path)) == 1
     write_tar(TREE, tmp_path / "x.tar")
     assert left_in(tmp_path) == ["x.tar"]
+
+
+def test_a_pipe_holds_a_megabyte_so_that_writer_and_reader_do_not_wait_for_each_other() -> None:
+    reading, writing = os.pipe()
+    with open(reading, "rb"), open(writing, "wb") as output:
+        write_tar(memory_tree("f 644 0:0 file x"), None, stdout=output)
+        assert fcntl.fcntl(writing, fcntl.F_GETPIPE_SZ) == 1 << 20

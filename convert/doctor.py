@@ -59,6 +59,7 @@ _EXTRAS: tuple[tuple[str, str, str], ...] = (
     ("argon2-cffi", "argon2", "luks"),
     ("boto3", "boto3", "aws"),
     ("cryptography", "cryptography", "luks"),
+    ("numpy", "numpy", "luks"),
 )
 """Distribution, module, and the extra that brings it."""
 _EXTRA_USES = {"aws": "ami: and snap: sources", "luks": "LUKS volumes"}
@@ -106,10 +107,7 @@ def _python() -> Check:
 
 
 def _package(name: str, used_for: str) -> Check:
-    try:
-        found = version(name) if importlib.util.find_spec(name) else ""
-    except PackageNotFoundError:
-        found = "version unknown"
+    found = _installed(name, name)
     return Check(
         name,
         is_ok=bool(found),
@@ -120,11 +118,16 @@ def _package(name: str, used_for: str) -> Check:
     )
 
 
-def _extra(name: str, module: str, extra: str) -> Check:
+def _installed(name: str, module: str) -> str:
+    """Return the version of a distribution; empty if it is not there."""
     try:
-        found = version(name) if importlib.util.find_spec(module) else ""
+        return version(name) if importlib.util.find_spec(module) else ""
     except PackageNotFoundError:
-        found = "version unknown"
+        return "version unknown"
+
+
+def _extra(name: str, module: str, extra: str) -> Check:
+    found = _installed(name, module)
     return Check(
         name,
         is_ok=bool(found),
@@ -137,7 +140,7 @@ def _extra(name: str, module: str, extra: str) -> Check:
 
 def _libguestfs(environment: Mapping[str, str], *, boot: bool) -> Check:
     from formats.guestfs.diagnosis import diagnose  # noqa: PLC0415 - the engine is seldom needed
-    from formats.guestfs.settings import EngineSettings  # noqa: PLC0415
+    from formats.guestfs.settings import EngineSettings  # noqa: PLC0415 - the same
 
     seen = diagnose(EngineSettings(environment), boot=boot)
     details = ", ".join(f"{name} {value}" for name, value in seen.details.items())

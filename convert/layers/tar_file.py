@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 from pathlib import Path
 from typing import BinaryIO
 
 from convert.layers.compress import Codec, Compression, compression
 from convert.layers.stream import Progress, write_stream
 from convert.layers.tar import encode_tar
-from convert.staging import Staging, free_place, opened_stream, output_error
+from convert.staging import Staging, free_place, opened_stream, output_error, widen
 from formats.core.errors import UsageError
 from formats.core.limits import DEFAULT_LIMITS, Limits
 from formats.core.tree import Tree
@@ -21,9 +20,6 @@ _ENDINGS = {
     ".tzst": Codec.ZSTD,
 }
 _FOREIGN_ENDINGS = frozenset({".bz2", ".lz4", ".lzma", ".lzo", ".tbz", ".tbz2", ".txz", ".xz"})
-
-_PIPE_BYTES = 1 << 20
-"""What pipe(7) lets anyone ask for."""
 
 
 def write_tar(
@@ -66,7 +62,7 @@ def write_tar(
     if file is None:
         if stdout is None:
             raise ValueError("no file and no stream")
-        _widen(stdout)
+        widen(stdout)
         written_bytes = write_to(stdout)
         try:
             stdout.flush()
@@ -76,7 +72,6 @@ def write_tar(
     pipe = opened_stream(file)
     if pipe is not None:
         with pipe:
-            _widen(pipe)
             return write_to(pipe)
     with Staging(free_place(file), file) as staging:
         staged = staging.folder / "tar"
@@ -85,14 +80,6 @@ def write_tar(
             output.sync()
         staging.publish(staged)
     return written_bytes
-
-
-def _widen(output: BinaryIO) -> None:
-    """Let a pipe hold more at a time; with 64 KiB, writer and reader wait for each other."""
-    try:
-        fcntl.fcntl(output.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-    except (OSError, AttributeError):  # no pipe, not allowed, not Linux: as good as before
-        return
 
 
 def _compression(file: Path | None) -> Compression:

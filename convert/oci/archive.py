@@ -29,7 +29,7 @@ from convert.oci.image import ImageDocuments, Layer
 from convert.oci.layout import BLOBS, INDEX_FILE, LAYOUT_DOCUMENT, LAYOUT_FILE
 from convert.oci.manifest import with_entry
 from convert.oci.names import DockerName
-from convert.staging import Staging, free_place
+from convert.staging import Staging, free_place, widen
 
 DOCKER_MANIFEST = "manifest.json"
 _BLOCK_BYTES = 512
@@ -200,6 +200,7 @@ class ArchiveOutput:
     def _copy_out(self) -> None:
         if self._stdout is not None:
             self._tar.seek(0)
+            widen(self._stdout)
             shutil.copyfileobj(self._tar, self._stdout, 1 << 20)
             self._stdout.flush()
 

@@ -224,7 +224,9 @@ class Survey:
         unread = [
             node
             for node in self.leaves()
-            if node.volume.role in CONTENT_ROLES and self.problem(node) is not None
+            if node.volume.role in CONTENT_ROLES
+            and not _is_history(node)
+            and self.problem(node) is not None
         ]
         asked = [
             node

@@ -50,21 +50,25 @@ def luks1(plain: Path, *options: str) -> Path:
 
 
 def luks1_of_qemu(plain: Path) -> Path:
-    """Return a LUKS1 volume with the content of ``plain`` that qemu-img encrypted.
+    """Return a LUKS1 volume with the content of ``plain`` that qemu-img encrypted."""
+    image = plain.with_suffix(".qemu")
+    secret = f"secret,id=key,data={PASSPHRASE.decode()}"
+    options = "key-secret=key,iter-time=10,cipher-alg=aes-128,cipher-mode=cbc,ivgen-alg=essiv"
+    encrypting_qemu("convert", "-O", "luks", "--object", secret, "-o", options, plain, image)
+    return image
+
+
+def encrypting_qemu(*arguments: str | Path) -> None:
+    """Run a command of qemu-img that makes a key slot.
 
     It measures how much of its own time deriving a key takes, and now and then says that it cannot.
     """
     need("qemu-img")
-    image = plain.with_suffix(".qemu")
-    secret = f"secret,id=key,data={PASSPHRASE.decode()}"
-    options = "key-secret=key,iter-time=10,cipher-alg=aes-128,cipher-mode=cbc,ivgen-alg=essiv"
-    command = ("qemu-img", "convert", "-O", "luks", "--object", secret, "-o", options)
     for _ in range(_QEMU_ATTEMPTS):
-        done = run(*command, plain, image, check=False)
+        done = run("qemu-img", *arguments, check=False)
         if _QEMU_FLAKE not in done.stderr:
             break
     assert done.returncode == 0, done.stderr.decode()
-    return image
 
 
 def key_file(folder: Path, key: bytes = PASSPHRASE) -> Path:

@@ -8,6 +8,7 @@ import subprocess
 import tarfile
 from pathlib import Path
 
+from tests.images.luks import PASSPHRASE, luks1_of_qemu
 from tests.images.recipes import tiny_server
 
 FORMS = {
@@ -15,8 +16,6 @@ FORMS = {
     "server.vmdk": ("-O", "vmdk", "-o", "subformat=streamOptimized"),
 }
 
-
-PASSPHRASE = "open sesame"  # noqa: S105
 
 _OVF = """\
 <?xml version="1.0"?>
@@ -73,10 +72,8 @@ def build_all(folder: Path) -> None:
 
 
 def _encrypt(raw: Path, folder: Path) -> None:
-    secret = folder / "passphrase.txt"
-    secret.write_text(PASSPHRASE)
-    options = ("--object", f"secret,id=key,file={secret}", "-O", "luks")
-    _convert(raw, folder / "server.luks", *options, "-o", "key-secret=key,iter-time=10")
+    luks1_of_qemu(raw).rename(folder / "server.luks")
+    (folder / "passphrase.txt").write_bytes(PASSPHRASE)
 
 
 def _wrap(folder: Path, size: int) -> None:

@@ -13,6 +13,7 @@ from tests.formats.disks.qcow2.support import (
     patch,
     problem,
 )
+from tests.images.luks import encrypting_qemu
 from tests.support.disks import inside, opened
 from tests.support.programs import run
 
@@ -40,7 +41,7 @@ def test_encrypted_images_are_refused_as_such(tmp_path: Path, kind: str) -> None
     if kind == "luks":
         options += ",encrypt.iter-time=10"  # as weak as a test may be
     secret = ["--object", "secret,id=key,data=word"]
-    run("qemu-img", "create", *secret, "-f", "qcow2", "-o", options, image, "1M")
+    encrypting_qemu("create", *secret, "-f", "qcow2", "-o", options, image, "1M")
     with opened(image, READER) as artifact:
         error = artifact.nodes[0].problem
     assert isinstance(error, EncryptedError)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import random
-from contextlib import suppress
 from pathlib import Path
 
-from formats.core.errors import CorruptError
 from formats.core.limits import DEFAULT_LIMITS, Limits
 from formats.core.reader import Reader
-from formats.core.source import ByteSource
 from tests.support.disks import opened
 from tests.support.programs import run
 
@@ -49,10 +46,9 @@ def patch(image: Path, offset: int, data: bytes) -> None:
         file.write(data)
 
 
-def read_all(disk: ByteSource, step: int = 64 * KIB) -> dict[int, bytes]:
-    """Return what can be read, by where it is; what cannot must be a corruption with a place."""
-    found = {}
-    for offset in range(0, disk.size, step):
-        with suppress(CorruptError):
-            found[offset] = bytes(disk.read_at(offset, step))
-    return found
+def scattered(path: Path, image_format: str, *options: str) -> Path:
+    """Make an image whose data was written from the back and the front, across block borders."""
+    run("qemu-img", "create", "-f", image_format, *options, path, "17M")
+    starts = [9 * MIB, MIB - 700, 15 * MIB, 4 * MIB + 100]
+    qemu_io(path, image_format, *(f"write -P {at % 251 + 1} {at} 300k" for at in starts))
+    return path

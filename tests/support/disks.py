@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,3 +88,13 @@ def check_extents(source: ByteSource) -> int:
                 assert not data.strip(b"\0"), f"a hole with data at {offset:,}"
     assert position == source.size
     return holes
+
+
+def check_any_order(source: ByteSource, expected: bytes) -> None:
+    """Check reads of any size in any order, with hints that name too much."""
+    source.will_need([(0, source.size), (source.size // 2, 10), (source.size - 1, 1 << 40)])
+    assert whole(source) == expected
+    dice = random.Random(5)
+    for _ in range(500):
+        offset, length = dice.randrange(source.size), dice.choice([1, 512, 4096, 3_000_000])
+        assert bytes(source.read_at(offset, length)) == expected[offset : offset + length]

@@ -11,7 +11,8 @@ import pytest
 from formats.core.errors import CorruptError
 from formats.core.limits import Limits
 from formats.disks.parallels import READER
-from tests.support.disk_images import MIB, patch, problem, qemu_io, random_disk, read_all
+from tests.support.disk_damage import check_changed, check_truncated
+from tests.support.disk_images import MIB, patch, problem, qemu_io, random_disk
 from tests.support.disks import check_extents, inside, opened, qemu_content, whole
 from tests.support.programs import corpus, need, run
 
@@ -158,37 +159,11 @@ def test_a_cluster_in_front_of_the_data_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_truncated_disk_never_gives_wrong_bytes(image: Path) -> None:
-    complete = image.read_bytes()
     with opened(image, READER) as artifact:
         content = whole(inside(artifact))
-    errors = 0
-    for size in (*range(16, 200, 7), *range(200, len(complete), 100_003)):
-        image.write_bytes(complete[:size])
-        with opened(image, READER) as artifact:
-            node = artifact.nodes[0]
-            if node.problem is not None or node.reader is None:
-                errors += 1
-                continue
-            found = read_all(inside(artifact))
-        errors += len(content) // 65536 - len(found)
-        assert all(content[at : at + len(data)] == data for at, data in found.items())
-    assert errors > 50
+    sizes = [*range(16, 200, 7), *range(200, image.stat().st_size, 100_003)]
+    assert check_truncated(image, READER, content, sizes) > 50
 
 
 def test_any_changed_byte_gives_bytes_or_a_typed_error(image: Path) -> None:
-    complete = image.read_bytes()
-    dice = random.Random(11)
-    limits = Limits(disk_virtual_bytes=16 * MIB)
-    opened_anyway = 0
-    for _ in range(150):
-        changed = dice.choices(range(16, 90), k=dice.choice([1, 1, 2, 4]))
-        for place in changed:
-            patch(image, place, bytes([dice.choice([0, 0xFF, 0x80, 1, dice.randrange(256)])]))
-        with opened(image, READER, limits=limits) as artifact:
-            node = artifact.nodes[0]
-            if node.problem is None and node.reader is not None:
-                opened_anyway += 1
-                read_all(inside(artifact))
-        for place in changed:
-            patch(image, place, complete[place : place + 1])
-    assert opened_anyway > 30
+    assert check_changed(image, READER, range(16, 90), rounds=150) > 30

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import struct
 from pathlib import Path
 
@@ -11,8 +10,9 @@ import pytest
 from formats.core.errors import CorruptError
 from formats.core.limits import Limits
 from formats.disks.vdi import READER
-from tests.support.disk_images import MIB, patch, problem, qemu_io, random_disk, read_all
-from tests.support.disks import check_extents, inside, opened, qemu_content, whole
+from tests.support.disk_damage import check_changed, check_truncated
+from tests.support.disk_images import MIB, patch, problem, qemu_io, random_disk, scattered
+from tests.support.disks import check_any_order, check_extents, inside, opened, qemu_content, whole
 from tests.support.programs import need, run
 
 MAP_OFFSET, DATA_OFFSET = 0x154, 0x158
@@ -57,19 +57,9 @@ def test_reads_what_qemu_wrote(raw: Path, tmp_path: Path, options: str) -> None:
 
 
 def test_blocks_in_any_order(tmp_path: Path) -> None:
-    image = tmp_path / "disk.vdi"
-    run("qemu-img", "create", "-f", "vdi", image, "17M")
-    starts = [9 * MIB, MIB - 700, 15 * MIB, 4 * MIB + 100]
-    qemu_io(image, "vdi", *(f"write -P {at % 251 + 1} {at} 300k" for at in starts))
-    expected = qemu_content(image, "vdi", tmp_path)
-    dice = random.Random(5)
+    image = scattered(tmp_path / "disk.vdi", "vdi")
     with opened(image, READER) as artifact:
-        disk = inside(artifact)
-        disk.will_need([(0, disk.size), (9 * MIB, 10)])
-        assert whole(disk) == expected
-        for _ in range(500):
-            offset, length = dice.randrange(disk.size), dice.choice([1, 512, 4096, 3_000_000])
-            assert bytes(disk.read_at(offset, length)) == expected[offset : offset + length]
+        check_any_order(inside(artifact), qemu_content(image, "vdi", tmp_path))
 
 
 def test_blocks_marked_as_zero_are_zeros(image: Path, tmp_path: Path) -> None:
@@ -177,41 +167,15 @@ def test_a_block_that_cannot_be_there_is_an_error_when_read(image: Path, entry: 
 
 
 def test_a_truncated_disk_never_gives_wrong_bytes(image: Path) -> None:
-    complete = image.read_bytes()
     with opened(image, READER) as artifact:
         content = whole(inside(artifact))
-    errors = 0
-    for size in (*range(64, 700, 13), *range(700, len(complete), 500_003)):
-        image.write_bytes(complete[:size])
-        with opened(image, READER) as artifact:
-            node = artifact.nodes[0]
-            if node.problem is not None or node.reader is None:
-                errors += 1
-                continue
-            found = read_all(inside(artifact))
-        errors += len(content) // 65536 - len(found)
-        assert all(content[at : at + len(data)] == data for at, data in found.items())
-    assert errors > 100
+    sizes = [*range(64, 700, 13), *range(700, image.stat().st_size, 500_003)]
+    assert check_truncated(image, READER, content, sizes) > 100
 
 
 def test_any_changed_byte_gives_bytes_or_a_typed_error(tmp_path: Path) -> None:
     image = tmp_path / "disk.vdi"
     run("qemu-img", "create", "-f", "vdi", image, "5M")
     qemu_io(image, "vdi", "write -P 1 0 100k", "write -P 2 3M 100k")
-    complete = image.read_bytes()
     tables = [*range(0x40, 0x60), *range(0x150, 0x1C8), *range(0x200, 0x214)]
-    dice = random.Random(11)
-    limits = Limits(disk_virtual_bytes=16 * MIB)
-    opened_anyway = 0
-    for _ in range(200):
-        changed = dice.choices(tables, k=dice.choice([1, 1, 2, 4]))
-        for place in changed:
-            patch(image, place, bytes([dice.choice([0, 0xFF, 0x80, 1, dice.randrange(256)])]))
-        with opened(image, READER, limits=limits) as artifact:
-            node = artifact.nodes[0]
-            if node.problem is None and node.reader is not None:
-                opened_anyway += 1
-                read_all(inside(artifact))
-        for place in changed:
-            patch(image, place, complete[place : place + 1])
-    assert opened_anyway > 30
+    assert check_changed(image, READER, tables, rounds=200) > 30

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from formats.core.errors import (
     ConvertError,
+    CorruptError,
     InputReadError,
     MissingDependencyError,
     UnsupportedError,
@@ -89,8 +90,8 @@ def connect(account: Account) -> Clients:
     """
     try:
         import boto3  # noqa: PLC0415 - an extra, and slow to import
-        from botocore.config import Config  # noqa: PLC0415
-        from botocore.exceptions import BotoCoreError  # noqa: PLC0415
+        from botocore.config import Config  # noqa: PLC0415 - comes with boto3
+        from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - comes with boto3
     except ImportError as error:
         raise MissingDependencyError(
             "reading AMIs and EBS snapshots needs boto3",
@@ -121,8 +122,9 @@ def translated(origin: Origin, offset: int | None = None) -> Iterator[None]:
 
     :raises InputReadError: if the account may not read it, or the service cannot be reached.
     :raises UnsupportedError: if there is no such image or snapshot.
+    :raises CorruptError: if an answer leaves out what has to be in it.
     """
-    from botocore.exceptions import (  # noqa: PLC0415
+    from botocore.exceptions import (  # noqa: PLC0415 - comes with boto3
         BotoCoreError,
         ClientError,
         HTTPClientError,
@@ -145,6 +147,10 @@ def translated(origin: Origin, offset: int | None = None) -> Iterator[None]:
             origin=origin,
             offset=offset,
             hint="check --region, --aws-profile, --endpoint-url and the network",
+        ) from error
+    except KeyError as error:
+        raise CorruptError(
+            f"the service's answer is without {error}", origin=origin, offset=offset
         ) from error
 
 

@@ -35,6 +35,8 @@ _VOLUME_GIB_MAX = 64 << 10
 _WINDOW_BLOCKS = 8192
 _PAGE_BLOCKS = 10_000
 """The most that one answer lists."""
+_PARTS_MAX = 1024
+"""Answers that the list of one window may come in."""
 _WINDOWS_KEPT = 16
 _ATTEMPTS = 3
 """Of what boto3 does not try again by itself: answers cut short or changed, expired tokens."""
@@ -62,7 +64,7 @@ class SnapshotBlocks:
         self.fetched = 0
         with translated(origin):
             answer = client.list_snapshot_blocks(SnapshotId=snapshot, MaxResults=100)
-        gibibytes = answer["VolumeSize"]
+            gibibytes = answer["VolumeSize"]
         if not 0 < gibibytes <= _VOLUME_GIB_MAX:
             raise CorruptError(f"is said to have {gibibytes:,} GiB", origin=origin)
         self.size = gibibytes * _GIB
@@ -145,10 +147,15 @@ class SnapshotBlocks:
         return listed
 
     def _list(self, first: int) -> Iterator[tuple[int, str]]:
-        """Yield the blocks from ``first`` on, up to the end of its window."""
-        last = first
+        """Yield the blocks from ``first`` on, up to the end of its window.
+
+        A part of the list may be empty and others follow all the same (``MaxResults``).
+
+        :raises CorruptError: if the parts do not end.
+        """
+        end = first + _WINDOW_BLOCKS
         token: str | None = None
-        while True:
+        for _ in range(_PARTS_MAX):
             with translated(self._origin, first * BLOCK_BYTES):
                 if token is None:
                     answer = self._client.list_snapshot_blocks(
@@ -158,14 +165,14 @@ class SnapshotBlocks:
                     answer = self._client.list_snapshot_blocks(
                         SnapshotId=self._snapshot, NextToken=token, MaxResults=_PAGE_BLOCKS
                     )
-            blocks = answer["Blocks"]
-            for block in blocks:
-                last = max(last, block["BlockIndex"])
-                if first <= block["BlockIndex"] < first + _WINDOW_BLOCKS:
-                    yield block["BlockIndex"], block["BlockToken"]
+                found = [(block["BlockIndex"], block["BlockToken"]) for block in answer["Blocks"]]
+            yield from (block for block in found if first <= block[0] < end)
             token = answer.get("NextToken")
-            if not token or not blocks or last >= first + _WINDOW_BLOCKS:
+            if not token or any(number >= end for number, _ in found):
                 return
+        raise CorruptError(
+            "lists its blocks without an end", origin=self._origin, offset=first * BLOCK_BYTES
+        )
 
 
 def open_snapshot(

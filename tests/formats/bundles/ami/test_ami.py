@@ -17,7 +17,12 @@ from botocore.stub import Stubber
 
 from formats.bundles.ami.access import Account, Clients, translated
 from formats.bundles.ami.image import open_image, open_in_cloud
-from formats.bundles.ami.snapshot import BLOCK_BYTES, SnapshotBlocks, open_snapshot
+from formats.bundles.ami.snapshot import (
+    _WINDOW_BLOCKS,
+    BLOCK_BYTES,
+    SnapshotBlocks,
+    open_snapshot,
+)
 from formats.core.errors import (
     ConvertError,
     CorruptError,
@@ -184,6 +189,51 @@ def test_listings_in_several_parts_are_put_together(cloud_clients: Clients) -> N
     ) as blocks:
         units = [run.unit for run in blocks.runs(0, 7 * BLOCK_BYTES)]
     assert units == [-1, 1, 2, -1, 5, -1]
+
+
+def test_an_empty_part_of_a_listing_does_not_end_it(cloud_clients: Clients) -> None:
+    """The service may give no block and go on; what it lists then is no hole."""
+    with scripted(
+        cloud_clients,
+        ("list_snapshot_blocks", listing(more="more")),
+        ("list_snapshot_blocks", listing(1, more="again")),
+        ("list_snapshot_blocks", listing(more="last")),
+        ("list_snapshot_blocks", listing(3)),
+    ) as blocks:
+        units = [run.unit for run in blocks.runs(0, 4 * BLOCK_BYTES)]
+    assert units == [-1, 1, -1, 3]
+
+
+def test_a_listing_is_read_no_further_than_its_window(cloud_clients: Clients) -> None:
+    with scripted(
+        cloud_clients, ("list_snapshot_blocks", listing(1, _WINDOW_BLOCKS, more="more"))
+    ) as blocks:
+        units = [run.unit for run in blocks.runs(0, 3 * BLOCK_BYTES)]
+    assert units == [-1, 1, -1]
+
+
+def test_a_listing_without_an_end_is_an_error(
+    cloud_clients: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("formats.bundles.ami.snapshot._PARTS_MAX", 3)
+    endless = [("list_snapshot_blocks", listing(1, more="more"))] * 3
+    with (
+        scripted(cloud_clients, *endless) as blocks,
+        pytest.raises(CorruptError, match="without an end"),
+    ):
+        blocks.runs(0, BLOCK_BYTES)
+
+
+def test_an_answer_that_leaves_something_out_is_an_error(cloud_clients: Clients) -> None:
+    with (
+        scripted(cloud_clients, ("list_snapshot_blocks", {"VolumeSize": 8})) as blocks,
+        pytest.raises(CorruptError, match="without 'Blocks'"),
+    ):
+        blocks.runs(0, BLOCK_BYTES)
+    with Stubber(cloud_clients.ebs) as stub:
+        stub.add_response("list_snapshot_blocks", {"Blocks": []})
+        with pytest.raises(CorruptError, match="without 'VolumeSize'"):
+            SnapshotBlocks(cloud_clients.ebs, "snap-01234567", ORIGIN)
 
 
 def test_a_block_that_came_damaged_is_fetched_again(cloud_clients: Clients) -> None:

@@ -132,8 +132,8 @@ def looks_like_descriptor(head: bytes) -> bool:
     The title line may come after white space, a byte-order mark and other comments.
     """
     text = head[:_PROBE_BYTES].removeprefix(_BOM)
-    for line in text.split(b"\n"):
-        line = line.strip(_WHITESPACE)  # noqa: PLW2901 # the stripped line is the line
+    for raw in text.split(b"\n"):
+        line = raw.strip(_WHITESPACE)
         if _TITLE.match(line):
             return True
         if line and not line.startswith(b"#"):

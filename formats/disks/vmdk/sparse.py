@@ -251,17 +251,16 @@ class HostedTables:
 
     def _usable(self, positions: list[int]) -> list[array[int]]:
         found: list[array[int]] = []
-        problem: CorruptError | None = None
+        problems: list[CorruptError] = []
         for position in positions:
             try:
                 found.append(self._directory(position))
             except CorruptError as error:
-                problem = problem or error
+                problems.append(error)
         if not found:
-            assert problem is not None  # noqa: S101 # one position at least was tried
-            raise problem
-        if problem is not None:
-            self._tell(problem)
+            raise problems[0]
+        if problems:
+            self._tell(problems[0])
         return found
 
     def _directory(self, sector: int) -> array[int]:
@@ -274,18 +273,17 @@ class HostedTables:
 
     def load(self, index: int) -> array[int]:
         """Return table ``index``; see :class:`~formats.disks.vmdk.tables.GrainTables`."""
-        problem: CorruptError | None = None
+        problems: list[CorruptError] = []
         for directory in self._directories:
             try:
                 table = self._load(directory[index], index)
             except CorruptError as error:
-                problem = problem or error
+                problems.append(error)
                 continue
-            if problem is not None:
-                self._tell(problem)
+            if problems:
+                self._tell(problems[0])
             return table
-        assert problem is not None  # noqa: S101 # there is a directory at least
-        raise problem
+        raise problems[0]
 
     def _load(self, sector: int, index: int) -> array[int]:
         if sector == ZEROED and self._has_zeroed:

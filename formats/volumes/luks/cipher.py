@@ -111,7 +111,7 @@ class SectorCipher:
 
     def _decrypted(self, data: BytesLike) -> bytes:
         # A decryptor must not be shared between threads, and costs little beside a unit.
-        return Cipher(self._key, modes.ECB()).decryptor().update(data)  # noqa: S305 - of XTS, or as the header has it
+        return _blocks(self._key).decryptor().update(data)
 
     def _cbc(self, data: BytesLike, first: int) -> BytesLike:
         sector_words = self._sector_bytes // _WORD.itemsize
@@ -132,8 +132,7 @@ class SectorCipher:
             numbers[:, 0] &= np.uint64(0xFFFFFFFF)
         if self._iv_key is None:
             return numbers
-        encryptor = Cipher(self._iv_key, modes.ECB()).encryptor()  # noqa: S305 - one block each
-        encrypted = encryptor.update(numbers.data.cast("B"))
+        encrypted = _blocks(self._iv_key).encryptor().update(numbers.data.cast("B"))
         return np.frombuffer(encrypted, _WORD).reshape(count, _BLOCK_WORDS)
 
     def _tweaks(self, firsts: _Words) -> _Words:
@@ -154,6 +153,11 @@ class SectorCipher:
         tweaks = np.empty((len(firsts), blocks, _BLOCK_WORDS), _WORD)
         tweaks[:, :, 0], tweaks[:, :, 1] = low.T, high.T
         return tweaks.reshape(-1)
+
+
+def _blocks(key: algorithms.AES) -> Cipher[modes.ECB]:
+    """Return AES of each block by itself: what every mode is made of."""
+    return Cipher(key, modes.ECB())  # noqa: S305 - the header says which mode, not we
 
 
 def _times_x(low: _Words, high: _Words, power: int) -> tuple[_Words, _Words]:

@@ -75,6 +75,7 @@ def resealed(member: Path, offset: int, **fields: int) -> Path:
         "layout": (76, "<I"),
         "chunk": (88, "<I"),
         "events": (200, "<Q"),
+        "rows": (220, "<I"),
     }
     data = bytearray(member.read_bytes())
     for name, value in fields.items():

@@ -63,17 +63,16 @@ def current(found: Sequence[MdMember], origin: Origin) -> Current:
         if reason:
             unused.append((member, reason))
             continue
-        slot = newest.superblock.slot(member.superblock.device)
-        assert slot is not None  # noqa: S101 - or there would be a reason
-        other = roles[slot.role]
+        role = newest.superblock.slot(member.superblock.device).role
+        other = roles[role]
         if other is not None:
             raise AmbiguousError(
-                f"{other.source.origin} and {member.source.origin} both are member {slot.role} of"
+                f"{other.source.origin} and {member.source.origin} both are member {role} of"
                 f" the array {newest.superblock.uuid}",
                 origin=origin,
                 hint="give only one of the copies",
             )
-        roles[slot.role] = member
+        roles[role] = member
     _refuse_rivals(newest, found, origin)
     return Current(newest.superblock, tuple(roles), tuple(unused))
 
@@ -82,10 +81,10 @@ def _why_not(member: MdMember, newest: MdSuperblock) -> str:
     """Return why a device is not a member in sync; empty if it is one."""
     own = member.superblock
     slot = newest.slot(own.device)
-    if slot is None or slot.state is State.FAULTY:
+    if slot.state is State.FAULTY:
         return "it failed or was removed"
     if slot.state is State.SPARE:
-        return "it is a spare" if self_image(member) is State.SPARE else "it failed or was removed"
+        return "it is a spare" if own_state(member) is State.SPARE else "it failed or was removed"
     if slot.state is State.JOURNAL:
         return "it is a journal"
     if own.events + _EVENTS_BEHIND < newest.events:
@@ -99,10 +98,9 @@ def _why_not(member: MdMember, newest: MdSuperblock) -> str:
     return ""
 
 
-def self_image(member: MdMember) -> State | None:
-    """Return what a device says of itself; None if nothing."""
-    slot = member.superblock.slot(member.superblock.device)
-    return slot.state if slot is not None else None
+def own_state(member: MdMember) -> State:
+    """Return what a device says of itself."""
+    return member.superblock.slot(member.superblock.device).state
 
 
 def _refuse_rivals(newest: MdMember, found: Sequence[MdMember], origin: Origin) -> None:
@@ -111,8 +109,7 @@ def _refuse_rivals(newest: MdMember, found: Sequence[MdMember], origin: Origin) 
         if member.superblock.events != newest.superblock.events:
             continue
         for one, other in ((member, newest), (newest, member)):
-            slot = one.superblock.slot(other.superblock.device)
-            if slot is None or slot.state is State.FAULTY:
+            if one.superblock.slot(other.superblock.device).state is State.FAULTY:
                 raise AmbiguousError(
                     f"{one.source.origin} says that {other.source.origin} failed, and both are"
                     " equally new",

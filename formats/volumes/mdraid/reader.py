@@ -21,7 +21,7 @@ from formats.core.source import ByteSource, MemorySource
 from formats.recognised.filesystems import FILESYSTEM_NAMES
 from formats.volumes.mdraid import version0, version1
 from formats.volumes.mdraid.levels import array_source, level_name
-from formats.volumes.mdraid.members import Current, MdMember, current, self_image
+from formats.volumes.mdraid.members import Current, MdMember, current, own_state
 from formats.volumes.mdraid.superblock import MdSuperblock, State
 
 _Version: TypeAlias = Callable[[ByteSource, int], MdSuperblock]
@@ -111,8 +111,6 @@ def _find(source: ByteSource) -> tuple[_Version, int] | None:
 
 def _role(superblock: MdSuperblock) -> str:
     slot = superblock.slot(superblock.device)
-    if slot is None:
-        return "unknown"
     return str(slot.role) if slot.state is State.ACTIVE else slot.state.value
 
 
@@ -124,7 +122,7 @@ def _note(array: Current, origin: Origin, context: OpenContext) -> None:
         evidence = f"read without the members {missing} of {array.superblock.members}"
         context.note(Finding("array-degraded", place, Action.REPORTED, evidence))
     for member, reason in array.unused:
-        if self_image(member) in _QUIET:
+        if own_state(member) in _QUIET:
             continue
         evidence = f"{member.source.origin} is not used: {reason}"
         context.note(Finding("array-member-unused", place, Action.REPORTED, evidence))

@@ -7,8 +7,6 @@ from enum import Enum
 
 SECTOR_BYTES = 512
 MAGIC = 0xA92B4EFC
-MEMBERS_MAX = 384
-"""Devices that mdadm puts into one array at the most."""
 
 
 class State(Enum):
@@ -46,6 +44,7 @@ class MdSuperblock:
     :ivar device: which row of ``slots`` this device is.
     :ivar is_partial: this device is not (yet) rebuilt.
     :ivar is_replacement: this device is to take the place of another one.
+    :ivar has_bad_blocks: this device has a log of bad blocks that is not empty.
     :ivar refused: a feature that keeps the array from being read, in words; empty if there is none.
     """
 
@@ -63,12 +62,11 @@ class MdSuperblock:
     events: int
     device: int
     slots: tuple[Slot, ...]
-    is_clean: bool
     is_partial: bool = False
     is_replacement: bool = False
     has_bad_blocks: bool = False
     refused: str = ""
 
-    def slot(self, device: int) -> Slot | None:
-        """Return what this superblock says of a device; None if nothing."""
-        return self.slots[device] if 0 <= device < len(self.slots) else None
+    def slot(self, device: int) -> Slot:
+        """Return what this superblock says of a device. One that is not in its table is gone."""
+        return self.slots[device] if 0 <= device < len(self.slots) else Slot(State.FAULTY)

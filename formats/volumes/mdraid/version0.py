@@ -18,20 +18,17 @@ _BYTES = 4096
 _RESERVED = 65536
 _KIB = 1024
 _DEVICES = 27
-_MEMBERS_MAX = _DEVICES
 
 # Numbers of 32-bit words.
 _MINOR_VERSION, _UUID_0, _LEVEL, _SIZE_KIB, _MEMBERS, _NUMBER = 2, 5, 7, 8, 10, 11
 _UUID_1 = 13
-_STATE, _CHECKSUM, _EVENTS = 33, 38, 39
-_RECOVERY = 43
+_CHECKSUM, _EVENTS = 38, 39
 _LAYOUT, _CHUNK = 64, 65
 _TABLE, _ROW_WORDS = 128, 32
 _THIS = 992
 _ROW_ROLE, _ROW_STATE = 3, 4
 
 _VERSION, _RESHAPING = 90, 91
-_CLEAN = 1
 _DEVICE_FAULTY, _DEVICE_ACTIVE, _DEVICE_SYNC, _DEVICE_REMOVED = 1, 2, 4, 8
 
 
@@ -78,7 +75,7 @@ def read(source: ByteSource, offset: int) -> MdSuperblock:
             hint="give the other members alone, if there are enough",
         )
     members, chunk, device = words[_MEMBERS], words[_CHUNK], words[_THIS]
-    if not 0 < members <= _MEMBERS_MAX:
+    if not 0 < members <= _DEVICES:
         raise CorruptError(
             f"the md superblock is of an array of {members:,} members",
             origin=source.origin,
@@ -106,7 +103,6 @@ def read(source: ByteSource, offset: int) -> MdSuperblock:
             _slot(words[start : start + _ROW_WORDS])
             for start in range(_TABLE, _TABLE + _DEVICES * _ROW_WORDS, _ROW_WORDS)
         ),
-        is_clean=bool(words[_STATE] & _CLEAN),
         refused="is being reshaped" if words[_MINOR_VERSION] == _RESHAPING else "",
     )
 

@@ -12,7 +12,6 @@ from formats.core.origin import printable
 from formats.core.source import ByteSource, read_exact
 from formats.volumes.mdraid.superblock import (
     MAGIC,
-    MEMBERS_MAX,
     SECTOR_BYTES,
     MdSuperblock,
     Slot,
@@ -20,14 +19,16 @@ from formats.volumes.mdraid.superblock import (
 )
 
 _BYTES = 256
+_ROWS_MAX = (4096 - _BYTES) // 2
+"""The kernel gives a superblock 4096 bytes with its table."""
 # The sections of the wiki's table; that of a reshape, from byte 100 to 127, is not needed.
 _ARRAY = struct.Struct("<8xI4x16s32s8xiIQIII")
 """Features; UUID, name, level, layout, sectors of each member, sectors a chunk, members; bitmap."""
 _DEVICE = struct.Struct("<QQQQI")
 """Offset and size of the data, own place, recovery offset, number of the device."""
 _DEVICE_OFFSET = 128
-_STATE = struct.Struct("<QQII")
-"""Events, resync offset, checksum, devices in the table."""
+_STATE = struct.Struct("<Q8xII")
+"""Events, checksum, devices in the table."""
 _STATE_OFFSET = 200
 _CHECKSUM_OFFSET = 216
 _OWN_PLACE_OFFSET = 144
@@ -83,8 +84,8 @@ def read(source: ByteSource, offset: int) -> MdSuperblock:
     head = bytes(read_exact(source, offset, _BYTES, "the md superblock"))
     features, uuid, name, level, layout, size, chunk, members, _ = _ARRAY.unpack_from(head)
     data_offset, data_sectors, _, recovery, device = _DEVICE.unpack_from(head, _DEVICE_OFFSET)
-    events, resync, stored, rows = _STATE.unpack_from(head, _STATE_OFFSET)
-    if rows > MEMBERS_MAX * 2:
+    events, stored, rows = _STATE.unpack_from(head, _STATE_OFFSET)
+    if rows > _ROWS_MAX:
         raise CorruptError(
             f"the md superblock has a table of {rows:,} devices",
             origin=source.origin,
@@ -98,7 +99,7 @@ def read(source: ByteSource, offset: int) -> MdSuperblock:
             offset=offset,
             hint="give the other members alone, if there are enough",
         )
-    if not 0 < members <= MEMBERS_MAX:
+    if not 0 < members <= _ROWS_MAX:
         raise CorruptError(
             f"the md superblock is of an array of {members:,} members",
             origin=source.origin,
@@ -121,7 +122,6 @@ def read(source: ByteSource, offset: int) -> MdSuperblock:
         events=events,
         device=device,
         slots=tuple(_slot(role) for (role,) in struct.iter_unpack("<H", table)),
-        is_clean=resync == _IN_SYNC,
         is_partial=bool(features & _RECOVERY) and recovery != _IN_SYNC,
         is_replacement=bool(features & _REPLACEMENT),
         has_bad_blocks=bool(features & _BAD_BLOCKS),

@@ -144,6 +144,17 @@ def test_what_a_superblock_says_is_checked(
     assert message in problem.message
 
 
+def test_a_table_of_devices_is_as_large_as_a_superblock_has_room_for(tmp_path: Path) -> None:
+    first, _ = members("raid1-1.2", tmp_path)
+    assert _content(resealed(first, _AT["1.2"], rows=1920)) == numbered(1792 * 512, "A")
+    with open_artifact(
+        [resealed(first, _AT["1.2"], rows=1921)], registry=Registry([READER])
+    ) as artifact:
+        problem = artifact.nodes[0].problem
+    assert isinstance(problem, CorruptError)
+    assert problem.message == "the md superblock has a table of 1,921 devices"
+
+
 @pytest.mark.parametrize(
     ("name", "place"), [("raid1-1.2", 4096 + 80), ("raid1-0.90", (1 << 20) - (1 << 16) + 32)]
 )

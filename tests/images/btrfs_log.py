@@ -17,7 +17,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from formats.core.entry import Kind
-from tests.images.btrfs_everything import copy, kernel_listings, mkfs, mounted, text
+from tests.images.btrfs_everything import (
+    clone_range,
+    copy,
+    kernel_listings,
+    mkfs,
+    mounted,
+    text,
+)
 from tests.images.ext_everything import noise
 from tests.support.listing import Row, loop_mounted_writable
 from tests.support.programs import run
@@ -34,10 +41,12 @@ class DirtyCopy:
     """What was taken from a mounted filesystem.
 
     :ivar taken_ns: when.
+    :ivar others: the images of its other devices.
     """
 
     image: Path
     taken_ns: int
+    others: tuple[Path, ...] = ()
 
     @property
     def has_log(self) -> bool:
@@ -74,12 +83,11 @@ def replayed_by_kernel(
     :param ours: what we show. A folder from which the kernel removes a name while it replays gets
         the time of doing that, and ours has the one that it had.
     """
-    image = copy(dirty.image, dirty.image.with_suffix(".kernel"))
-    with loop_mounted_writable(image, "btrfs"):
-        pass
-    with mounted(image) as root:
+    images = [copy(image, image.with_suffix(".kernel")) for image in (dirty.image, *dirty.others)]
+    with mounted(*images) as root:  # only with norecovery would it not replay
         kernel = kernel_listings(root, list(ours))
-    image.unlink()
+    for image in images:
+        image.unlink()
     for path, rows in kernel.items():
         for name, row in rows.items():
             if row.kind is Kind.FOLDER and row.mtime_ns >= dirty.taken_ns and name in ours[path]:
@@ -124,6 +132,7 @@ class Chance:
             self._rename, self._rename, self._replace, self._exchange, self._reuse, self._move,
             self._link, self._unlink, self._make, self._remove, self._symlink, self._mark,
             self._unmark, self._sync, self._sync, self._sync, self._sync_folder, self._sync_folder,
+            self._share, self._reserve,
         )  # fmt: skip
         for _ in range(times):
             with suppress(OSError, IndexError):
@@ -185,6 +194,19 @@ class Chance:
 
     def _link(self, root: Path) -> None:
         os.link(self._file(root), self._new(root))
+
+    def _share(self, root: Path) -> None:
+        source, target = self._file(root), self._file(root)
+        sectors = source.stat().st_size // 4096
+        start = min(self._size(0, 4096, 40_960), sectors * 4096)
+        length = min(self._size(4096, 16_384, 65_536), sectors * 4096 - start)
+        clone_range(source, target, start, length, self._size(0, 4096, 65_536))
+        fsync(target)
+
+    def _reserve(self, root: Path) -> None:
+        option = self._draw.choice(("--keep-size", "--posix", "--zero-range"))
+        where = ["-o", str(self._size(0, 4096, 5000)), "-l", str(self._size(100, 8192, 60_000))]
+        run("fallocate", option, *where, self._file(root), check=False)
 
     def _unlink(self, root: Path) -> None:
         self._file(root).unlink()

@@ -18,11 +18,20 @@ from formats.core.errors import CorruptError, LimitError
 from formats.core.limits import Limits
 from formats.filesystems.btrfs.btree import LeafOrder, Tree
 from formats.filesystems.btrfs.extents import FileExtent, parse_extent
-from formats.filesystems.btrfs.inode import INODE_BYTES, Inode, Named, parse_inode, parse_names
+from formats.filesystems.btrfs.inode import (
+    INODE_BYTES,
+    Inode,
+    Named,
+    Ref,
+    parse_extrefs,
+    parse_inode,
+    parse_names,
+)
 from formats.filesystems.btrfs.items import (
     DIR_INDEX,
     EXTENT_DATA,
     FIRST_FREE,
+    INODE_EXTREF,
     INODE_ITEM,
     LAST_FREE,
     XATTR_ITEM,
@@ -133,6 +142,16 @@ class InodeIndex:
         sector_bytes = self._sector_bytes
         for item in self._items(number, EXTENT_DATA):
             yield parse_extent(item.offset, item.data, sector_bytes, has_sums=has_sums)
+
+    def more_refs(self, number: int) -> Iterator[Ref]:
+        """Yield the names of an inode that had no room in the items with its other names.
+
+        :raises CorruptError: if they are damaged; without a breadcrumb.
+        """
+        for item in self._tree.items_from(Key(number, INODE_EXTREF, 0)):
+            if item[:2] != (number, INODE_EXTREF):
+                return
+            yield from parse_extrefs(item.data)
 
     def _items(self, number: int, kind: int) -> Iterator[Item]:
         record = self._record(number)

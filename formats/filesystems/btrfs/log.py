@@ -62,7 +62,9 @@ class LoggedInode:
 
     :ivar only_exists: whether it is only there so that names can lead to it: what the subvolume
         has of it is newer, or as new.
-    :ivar refs: its own names: folder and name, and the position there.
+    :ivar refs: its own names: folder and name, and the position there. An item that did not change
+        need not be there, so these are not all of them.
+    :ivar ref_folders: folders for which it has the one item that holds as many names as fit.
     :ivar names: of a folder, by position.
     :ivar ranges: first and last positions between which ``names`` are all there are; in order,
         and joined where the log has one in another.
@@ -71,6 +73,7 @@ class LoggedInode:
     inode: Inode
     only_exists: bool
     refs: dict[tuple[int, bytes], int] = field(default_factory=dict)
+    ref_folders: set[int] = field(default_factory=set)
     attributes: list[tuple[bytes, bytes]] = field(default_factory=list)
     names: dict[int, Named] = field(default_factory=dict)
     ranges: list[tuple[int, int]] = field(default_factory=list)
@@ -148,6 +151,7 @@ class LogReader:
             raise self._unsupported(f"items of inode {number:,} and not the inode")
         if kind == INODE_REF:
             logged.refs |= _positions(parse_refs(offset, data))
+            logged.ref_folders.add(offset)
         elif kind == INODE_EXTREF:
             logged.refs |= _positions(parse_extrefs(data))
         elif kind == XATTR_ITEM:

@@ -7,11 +7,11 @@ folder's names and an inode's references say the same: of both, only names are k
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 
 from formats.core.limits import Limits
 from formats.filesystems.btrfs.extents import FileExtent, overlaid
-from formats.filesystems.btrfs.index import Attributes, Inodes, checked_attributes
+from formats.filesystems.btrfs.index import Attributes, InodeIndex, checked_attributes
 from formats.filesystems.btrfs.inode import Inode, Named
 from formats.filesystems.btrfs.items import FIRST_FREE, INODE_ITEM, MOST
 from formats.filesystems.btrfs.log import LoggedInode, SubvolumeLog
@@ -28,7 +28,9 @@ class ReplayedInodes:
     :raises CorruptError: if a folder that it changes is damaged, or an attribute in it.
     """
 
-    def __init__(self, below: Inodes, log: SubvolumeLog, sector_bytes: int, limits: Limits) -> None:
+    def __init__(
+        self, below: InodeIndex, log: SubvolumeLog, sector_bytes: int, limits: Limits
+    ) -> None:
         self._below = below
         self._log = {number: one for number, one in log.items() if one.inode.links}
         """Without inodes that had no name any more."""
@@ -119,7 +121,7 @@ class ReplayedInodes:
     # Third pass.
 
     def _replay_refs(self, number: int, logged: LoggedInode) -> None:
-        """Give an inode the names that it has in the log, and no others in the same folders."""
+        """Give an inode the names that it has in the log, in place of those in the same item."""
         if number == FIRST_FREE:  # its reference is to itself, with the name ".."
             return
         wanted: dict[int, dict[bytes, int]] = {}
@@ -128,12 +130,24 @@ class ReplayedInodes:
         for folder, positions in wanted.items():
             if self.inode(folder) is None:
                 continue
-            names = self._folder(folder)
-            for name in names.names_of(number):
-                if name not in positions:
-                    names.remove(name)
+            if folder in logged.ref_folders:
+                self._remove_names(folder, number, positions)
             for name, position in positions.items():
                 self._add(folder, Named(name, number, INODE_ITEM, position))
+
+    def _remove_names(self, folder: int, number: int, kept: Container[bytes]) -> None:
+        """Remove the names of an inode that the log does not have in its item for a folder.
+
+        Names for which there was no room in that are in items of their own. Those are only in the
+        log where they changed, and the folder is if one of them was removed.
+        """
+        names = self._folder(folder)
+        gone = [name for name in names.names_of(number) if name not in kept]
+        if gone:
+            elsewhere = {ref.name for ref in self._below.more_refs(number) if ref.folder == folder}
+            for name in gone:
+                if name not in elsewhere:
+                    names.remove(name)
 
     def _folder(self, number: int) -> _Folder:
         known = self._folders.get(number)

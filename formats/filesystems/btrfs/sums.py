@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from formats.core.errors import CorruptError
@@ -28,7 +28,8 @@ class Sums(NamedTuple):
 class DataReader:
     """Reads data by logical address, from whichever copy has the right checksums.
 
-    :param logged: checksums of what was logged; they are newer than those in the tree.
+    :param logged: checksums of what was logged; they are newer than those in the tree. Two logs
+        may have some of the same, where files of two subvolumes share data.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class DataReader:
         self._tree = tree
         self._checksum = checksum
         self._sector_bytes = sector_bytes
-        self._logged = sorted(logged)
+        self._logged = list(self._disjoint(logged))
         self._last = Sums(0, 0, b"")
         """The item that was needed last: the next sector is likely in it too."""
 
@@ -73,6 +74,16 @@ class DataReader:
                 for at in range(logical, logical + length, sector_bytes)
             ]
         )
+
+    def _disjoint(self, sums: Sequence[Sums]) -> Iterator[Sums]:
+        """Yield checksums by address, each sector's once."""
+        end = 0
+        for one in sorted(sums):
+            if one.end > end:
+                start = max(one.start, end)
+                skip = (start - one.start) // self._sector_bytes * self._checksum.size
+                yield Sums(start, one.end, one.data[skip:])
+                end = one.end
 
     def _expected(self, logical: int, length: int) -> bytes:
         parts: list[bytes] = []

@@ -5,8 +5,7 @@ from __future__ import annotations
 import random
 import struct
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import google_crc32c
@@ -16,6 +15,7 @@ from formats.core.errors import ConvertError, CorruptError, LimitError, Unsuppor
 from formats.core.limits import DEFAULT_LIMITS, Limits
 from formats.core.opener import open_artifact
 from formats.filesystems.btrfs.compression import DECODERS, decompress
+from tests.formats.filesystems.btrfs.support import SUPERBLOCK, Node, nodes, write_node
 from tests.images.btrfs_everything import listings, mkfs, text
 from tests.images.btrfs_layouts import snapshot, subvolume
 from tests.images.ext_everything import noise
@@ -29,7 +29,7 @@ from tests.support.listing import (
 )
 from tests.support.programs import need, need_root, run
 
-SUPERBLOCK, COPY = 0x10000, 64 * MIB
+COPY = 64 * MIB
 NODE = 4096
 HEADER_BYTES, ITEM, POINTER = 101, struct.Struct("<QBQII"), struct.Struct("<QBQQQ")
 _TYPED = frozenset({"corrupt", "unsupported", "limit-exceeded"})
@@ -205,40 +205,7 @@ def _copied(row: Row) -> Row:
 # Hostile trees.
 
 
-@dataclass(frozen=True, slots=True)
-class Tree:
-    """A node in an image.
-
-    :ivar at: where; chunks here begin where their logical address says.
-    """
-
-    at: int
-    data: bytearray
-    owner: int
-    count: int
-    level: int
-    generation: int
-
-
-def nodes(image: Path) -> Iterator[Tree]:
-    """Yield all nodes that are in use or were."""
-    data = image.read_bytes()
-    fsid = data[SUPERBLOCK + 0x20 : SUPERBLOCK + 0x30]
-    at = SUPERBLOCK + 4096
-    while (at := data.find(fsid, at)) >= 0:
-        if at % NODE == 32 and at - 32 != COPY:
-            node = bytearray(data[at - 32 : at - 32 + NODE])
-            generation, owner, count, level = struct.unpack_from("<QQIB", node, 80)
-            yield Tree(at - 32, node, owner, count, level, generation)
-        at += 16
-
-
-def write_node(image: Path, node: Tree) -> None:
-    node.data[:4] = google_crc32c.value(bytes(node.data[32:])).to_bytes(4, "little")
-    patch(image, node.at, bytes(node.data))
-
-
-def newest(image: Path, owner: int, level: int) -> Tree:
+def newest(image: Path, owner: int, level: int) -> Node:
     found = [node for node in nodes(image) if (node.owner, node.level) == (owner, level)]
     return max(found, key=lambda node: node.generation)
 
@@ -336,7 +303,7 @@ def test_any_changed_byte_gives_a_tree_or_a_typed_error(sound: Path, image: Path
     assert {"tree", "corrupt"} <= set(outcomes) <= {"tree", *_TYPED}
 
 
-def _in_use(image: Path) -> list[Tree]:
+def _in_use(image: Path) -> list[Node]:
     """Return the nodes that trees have now: those that are there for each logical address."""
     shown = run("btrfs", "inspect-internal", "dump-tree", image).stdout.decode()
     used = {

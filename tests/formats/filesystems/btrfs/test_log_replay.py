@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +11,8 @@ import pytest
 
 from formats.core.errors import CorruptError, UnsupportedError
 from formats.core.opener import open_artifact
-from tests.images.btrfs_everything import listings, text, trees
+from tests.formats.filesystems.btrfs.support import TREE_LOG, nodes
+from tests.images.btrfs_everything import clone_range, copy, listings, made_on, text, trees
 from tests.images.btrfs_layouts import subvolume
 from tests.images.btrfs_log import (
     DirtyCopy,
@@ -25,7 +26,7 @@ from tests.images.btrfs_log import (
 )
 from tests.images.ext_everything import noise
 from tests.images.volumes import patch
-from tests.support.listing import Row, difference
+from tests.support.listing import Row, difference, tree_listing
 from tests.support.programs import need, need_root, run
 
 
@@ -37,7 +38,7 @@ def _programs() -> None:
 
 def fill(root: Path) -> None:
     """Make what the workloads change."""
-    for folder in ("base", "base/inner", "other"):
+    for folder in ("base", "base/inner", "other", "gone"):
         (root / folder).mkdir()
     for number in range(30):
         (root / "base" / f"{number:02}").write_bytes(noise(700 * number, number))
@@ -141,6 +142,27 @@ def _names_removed_around_a_removed_one(root: Path) -> None:
     write_synced(root / "base/17", b"so that all of it is synced")
 
 
+def _room_in_advance(root: Path) -> None:
+    run("fallocate", "--length", "300000", root / "reserved")
+    with (root / "reserved").open("r+b") as file:
+        os.pwrite(file.fileno(), noise(10_000, 1), 50_000)
+    fsync(root / "reserved")
+    run("fallocate", "--zero-range", "--offset", "8192", "--length", "90000", root / "base/large")
+    fsync(root / "base/large")
+
+
+def _folders_in_place_of_others(root: Path) -> None:
+    for number in range(10):
+        (root / "base" / f"{number:02}").unlink()
+        (root / "base" / f"{number:02}").mkdir()
+        write_synced(root / "base" / f"{number:02}" / "new", b"%d" % number)
+    (root / "base/inner").rename(root / "base/inner too")
+    (root / "base/inner").mkdir()
+    write_synced(root / "base/inner/file", b"in the second of that name")
+    (root / "gone").rmdir()
+    fsync(root)
+
+
 WORKLOADS: dict[str, Callable[[Path], None]] = {
     "new files": _new_files,
     "changed content": _changed_content,
@@ -149,6 +171,8 @@ WORKLOADS: dict[str, Callable[[Path], None]] = {
     "names removed around a removed one": _names_removed_around_a_removed_one,
     "attributes": _attributes,
     "a new tree": _a_new_tree,
+    "room in advance": _room_in_advance,
+    "folders in place of others": _folders_in_place_of_others,
     "a temporary file": _a_temporary_file,
 }
 
@@ -203,6 +227,76 @@ def test_subvolumes_have_logs_of_their_own(tmp_path: Path) -> None:
     assert b"moved/nested" in listings(dirty.image)
 
 
+def test_names_of_a_file_whose_items_did_not_change_are_kept(tmp_path: Path) -> None:
+    """So many long names of one file lie in several nodes, and a log has those that changed."""
+
+    def before(root: Path) -> None:
+        (root / "folder").mkdir()
+        (root / "file").write_bytes(b"of many names")
+        for number in range(60):
+            os.link(root / "file", root / f"{number:02}{'l' * 200}")
+            os.link(root / "file", root / "folder" / f"{number:02}{'l' * 200}")
+
+    def workload(root: Path) -> None:
+        (root / "folder" / f"03{'l' * 200}").unlink()
+        os.link(root / "file", root / "folder" / "late")
+        fsync(root / "folder")
+
+    dirty = replay(tmp_path, workload, before, mkfs_options="-n 4096")
+    assert len(root_of(dirty)[b"file"].links) == 121
+
+
+@pytest.mark.parametrize("options", ["", "compress-force=zstd"])
+def test_what_two_subvolumes_share_is_in_both_logs(options: str, tmp_path: Path) -> None:
+    def before(root: Path) -> None:
+        for name in ("one", "two", "three"):
+            subvolume(root / name)
+
+    def workload(root: Path) -> None:
+        write_synced(root / "one/whole", noise(400_000, 1))
+        for name, start, length in (("two", 40_960, 16_384), ("three", 0, 98_304)):
+            clone_range(root / "one/whole", root / name / "part", start, length, 8192)
+            fsync(root / name / "part")
+
+    replay(tmp_path, workload, before, options=options)
+
+
+def test_a_log_on_two_devices_is_read_from_either(tmp_path: Path) -> None:
+    dirty = _on_two_devices(tmp_path)
+    ours = listings(dirty.image, *dirty.others)
+    for path, rows in replayed_by_kernel(dirty, ours).items():
+        assert difference(rows, ours[path]) == [], path
+    assert ours[b""][b"new19"].size == 19 * 900
+    for image in (dirty.image, *dirty.others):
+        assert listings(image) == ours
+    # Damaged on one device, it is there on the other one.
+    assert _damage_log(dirty.image)
+    with open_artifact([dirty.image, *dirty.others]) as artifact:
+        assert {finding.rule for finding in artifact.findings} == {"btrfs-copy", "journal-replayed"}
+        (node,) = trees(artifact).values()
+        assert node.tree is not None
+        assert tree_listing(node.tree) == ours[b""]
+    with pytest.raises(CorruptError, match="wrong checksum"):
+        listings(dirty.image)
+
+
+def _on_two_devices(folder: Path) -> DirtyCopy:
+    dirty: list[Path] = []
+
+    def make(root: Path) -> None:
+        run("mount", "-o", "remount,commit=300", root)
+        fill(root)
+        run("btrfs", "filesystem", "sync", root)
+        _new_files(root)
+        _names(root)
+        dirty.extend(copy(folder / f"disk{n}", folder / f"dirty{n}") for n in (1, 2))
+
+    made_on(folder, 2, "-m raid1 -d raid1", make)
+    copies = DirtyCopy(dirty[0], time.time_ns(), tuple(dirty[1:]))
+    assert copies.has_log, "this proves nothing"
+    return copies
+
+
 def test_a_log_with_items_of_unknown_kind_is_refused_with_the_way_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,15 +318,14 @@ def test_a_log_that_is_very_large_is_refused_with_the_way_out(
 
 def test_a_damaged_log_is_an_error_and_not_a_stale_tree(tmp_path: Path) -> None:
     dirty = dirty_copy(tmp_path, fill, _new_files)
-    data = dirty.image.read_bytes()
-    generation = struct.unpack_from("<Q", data, 0x10048)[0] + 1
-    header = struct.pack("<Q", generation)
-    damaged = 0
-    for at in range(0x100000, len(data), 4096):
-        is_node = data[at + 32 : at + 48] == data[0x10020:0x10030]
-        if is_node and data[at + 80 : at + 88] == header:
-            patch(dirty.image, at + 200, bytes([data[at + 200] ^ 1]))
-            damaged += 1
-    assert damaged
+    assert _damage_log(dirty.image)
     with pytest.raises(CorruptError, match="wrong checksum"):
         listings(dirty.image)
+
+
+def _damage_log(image: Path) -> int:
+    """Change each node of the logs, and return how many there are."""
+    logs = [node for node in nodes(image) if node.owner == TREE_LOG]
+    for node in logs:
+        patch(image, node.at + 200, bytes([node.data[200] ^ 1]))
+    return len(logs)

@@ -12,7 +12,7 @@ from seconds to minutes, and disks cannot be added later.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -90,7 +90,13 @@ class Libguestfs:
                 node.problem = _with_remedy(node, missing)
             return
         artifact.on_close(appliance.close)
-        _Session(artifact, appliance, places, drives).distribute(nodes)
+        try:
+            session = _Session(artifact, appliance, places, drives)
+        except ConvertError as error:  # it goes down at what it finds
+            for node in nodes:
+                node.problem = _both(node, error)
+            return
+        session.distribute(nodes)
         artifact.findings += appliance.findings
 
 
@@ -117,15 +123,15 @@ class _Places:
             node = self._around[id(node)]
         return node
 
+    def parts(self, node: Node) -> Sequence[Node]:
+        """Return what holds the bytes of the device that a node is on."""
+        holder = self.holder(node)
+        return holder.members or (holder,)
+
     def drives(self, nodes: Iterable[Node]) -> list[Node]:
         """Return what an appliance needs to see all of them, each once."""
-        found: dict[int, Node] = {}
-        for node in nodes:
-            holder = self.holder(node)
-            for drive in holder.members or (holder,):
-                if drive.volume.source.size:
-                    found[id(drive)] = drive
-        return list(found.values())
+        found = {id(part): part for node in nodes for part in self.parts(node)}
+        return [part for part in found.values() if part.volume.source.size]
 
 
 class _Session:
@@ -139,10 +145,13 @@ class _Session:
         self._places = places
         self._drives = {id(node): index for index, node in enumerate(drives)}
         self._devices = [device for device in appliance.devices() if _has_content(device)]
+        self._names = {
+            f"/dev/{name}" for node in artifact.walk() for name in node.volume.device_names
+        }
         self._taken: set[str] = set()
 
     def distribute(self, nodes: Sequence[Node]) -> None:
-        """Give each node its tree; what belongs to none goes to the first that it may be from."""
+        """Give each node its tree, or what was found on its drives and is no other node."""
         without: list[Node] = []
         for node in nodes:
             device = self._device_of(node)
@@ -150,13 +159,13 @@ class _Session:
                 without.append(node)
                 continue
             self._taken.add(device.name)
-            if device.source_index is None:
+            if device.drive is None:
                 self._put_together(node, device)
             else:
                 self._read(node, device)
-        left = [device for device in self._devices if self._is_left(device)]
-        for number, node in enumerate(without):
-            inside = list(self._inside(node, left, is_first=number == 0))
+        for node in without:
+            inside = self._inside(node)
+            self._taken.update(device.name for device in inside)
             if inside:
                 self._hang_below(node, inside)
             else:
@@ -165,40 +174,43 @@ class _Session:
     def _device_of(self, node: Node) -> Device | None:
         """Return the device with a filesystem that a node is."""
         names = {f"/dev/{name}" for name in node.volume.device_names}
-        index = self._drives.get(id(self._places.holder(node)))
+        drives = self._drives_of(node)
+        is_group = bool(self._places.holder(node).members)
         for device in self._devices:
-            is_drive = device.source_index is not None and device.name[-1].isalpha()
-            if is_drive and device.source_index == index:
-                return device
-            if device.name in names:
+            # any device of a Btrfs stands for all; a part of anything else has no filesystem
+            is_drive = device.drive in drives and (device.kind or not is_group)
+            if is_drive or device.name in names:
                 return device
         return None
 
-    def _is_left(self, device: Device) -> bool:
-        return bool(device.kind) and device.name not in self._taken
+    def _drives_of(self, node: Node) -> frozenset[int]:
+        numbers = (self._drives.get(id(part)) for part in self._places.parts(node))
+        return frozenset(number for number in numbers if number is not None)
 
-    def _inside(self, node: Node, left: Sequence[Device], *, is_first: bool) -> Iterator[Device]:
-        """Yield the devices that are partitions of a node, or may have been made from it."""
-        index = self._drives.get(id(self._places.holder(node)))
-        for device in left:
-            if device.source_index is None:
-                if is_first:
-                    yield device
-            elif device.source_index == index:
-                yield device
+    def _inside(self, node: Node) -> list[Device]:
+        """Return the devices that are on a node's drives, and are no other node."""
+        drives, elsewhere = self._drives_of(node), self._taken | self._names
+        return [
+            device
+            for device in self._devices
+            if device.kind and device.drives & drives and device.name not in elsewhere
+        ]
 
     def _read(self, node: Node, device: Device) -> None:
         """Set a node's tree; its problem if that cannot be had."""
         subvolume = node.volume.subvolume
         try:
             tree = self._appliance.tree(device, subvolume.number if subvolume else None)
+            others = 0 if subvolume else len(self._appliance.subvolumes(device)) - 1
         except ConvertError as error:
             node.problem = _both(node, error)
             return
-        reason = _reason(node)
+        evidence = f"{tree.info.format} read through libguestfs: {_reason(node)}"
+        if others > 0:
+            evidence += f"; only the default subvolume, and none of {others:,} more"
         node.tree, node.problem = tree, None
         node.facts[ENGINE_FACT] = "libguestfs"
-        self._note(node, f"{tree.info.format} read through libguestfs: {reason}")
+        self._note(node, evidence)
 
     def _put_together(self, node: Node, device: Device) -> None:
         """Read a volume with own readers, from bytes that libguestfs gives; else let it read."""

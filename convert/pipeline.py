@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from convert.additions import with_runtime_folders
 from convert.configuration import ConfigDecision, decide_config
@@ -44,7 +44,6 @@ from convert.rules.normalise import normalise
 from convert.select import Request, select_root, select_volume
 from convert.structure import Part, structure
 from convert.trees import FilteredTree
-from convert.verify import Verification, verify_image
 from convert.version import VERSION
 from formats.bundles.ami.access import Account
 from formats.bundles.ami.image import is_in_cloud, open_in_cloud
@@ -55,6 +54,9 @@ from formats.core.machine import Machine
 from formats.core.opener import Artifact, Input, open_artifact
 from formats.core.origin import Origin
 from formats.core.tree import Tree, TreeIndex
+
+if TYPE_CHECKING:
+    from convert.verify import Verification
 
 Source: TypeAlias = str | PathLike[str]
 Progress: TypeAlias = Callable[[str, int, int], None]
@@ -253,6 +255,8 @@ def verify_artifact(
     :raises formats.core.errors.ConvertError: if something cannot be opened, or is too large. What
         is wrong with the image is in the result.
     """
+    from convert.verify import verify_image  # noqa: PLC0415 - nothing else needs it
+
     where = parse_image(image)
     counter = _counter(progress, 0, "verifying")
     if not sources:

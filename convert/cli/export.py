@@ -42,10 +42,8 @@ def export_command(
       tar:FILE    a tar archive; .tar.gz and .tar.zst are compressed; - is standard output
       dir:PATH    files below a new folder
     """
-    from convert.cli.summary import summary_of_export
     from convert.options import validated
     from convert.pipeline import export_artifact
-    from convert.report.documents import ExportDocument
 
     wanted = validated(options)
     output = binary_stdout(destination, as_json=as_json)
@@ -54,6 +52,10 @@ def export_command(
             sources, destination, wanted, raw=raw, progress=progress, stdout=output
         )
     if as_json:
+        from convert.report.documents import ExportDocument
+
         emit_document(ExportDocument.of([str(source) for source in sources], done))
     elif not quiet:
+        from convert.cli.summary import summary_of_export
+
         click.echo("\n".join(summary_of_export(done)), err=output is not None)

@@ -61,19 +61,23 @@ def run_command(
       docker-archive:FILE[:NAME:TAG]   what docker save writes
     A FILE of - is standard output.
     """
-    from convert.cli.summary import summary_of_run
     from convert.options import validated
     from convert.pipeline import convert_artifact
-    from convert.report.documents import RunDocument
 
     wanted = validated(options)
     output = binary_stdout(destination, as_json=as_json)
     with TerminalProgress(enabled=not quiet) as progress:
         done = convert_artifact(sources, destination, wanted, progress=progress, stdout=output)
-    names = [str(source) for source in sources]
-    if report is not None:
-        write_report(report, RunDocument.of(names, done))
-    if as_json:
-        emit_document(RunDocument.of(names, done))
-    elif not quiet:
+    if report is not None or as_json:
+        from convert.report.documents import RunDocument
+
+        document = RunDocument.of([str(source) for source in sources], done)
+        if report is not None:
+            write_report(report, document)
+        if as_json:
+            emit_document(document)
+            return
+    if not quiet:
+        from convert.cli.summary import summary_of_run
+
         click.echo("\n".join(summary_of_run(done)), err=output is not None)

@@ -10,7 +10,7 @@ from convert.configuration import Reason
 from convert.inspect.entrypoint import Loser
 from convert.layers.compress import Codec
 from convert.pipeline import Conversion, Decisions, Export, Inspection
-from convert.report.documents import counted
+from convert.report.counts import counted
 from convert.structure import Part
 from convert.verify import Verification
 from formats.core.finding import Action, Finding

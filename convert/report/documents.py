@@ -7,7 +7,6 @@ meaning. ``docs/json.md`` describes them. Guest names are printable text (see
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from typing import Literal, Self
 
@@ -16,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from convert.inspect.facts import Facts
 from convert.oci.problems import Code
 from convert.pipeline import Conversion, Decisions, Export, Inspection
+from convert.report.counts import counted
 from convert.structure import Part
 from convert.verify import Verification
 from convert.version import DISTRIBUTION, VERSION
@@ -333,11 +333,6 @@ class VerifyDocument(_Document):
             ],
             problem_count=found.problem_count,
         )
-
-
-def counted(findings: Iterable[Finding]) -> dict[str, int]:
-    """Return how many findings each rule has, most first."""
-    return dict(Counter(finding.rule for finding in findings).most_common())
 
 
 def _findings(findings: Iterable[Finding]) -> list[FindingDocument]:

@@ -52,7 +52,7 @@ class LvSegment:
     :ivar metas: of RAID with metadata, the LV beside each image that holds its superblock.
     :ivar copies: of RAID 10, how often each chunk is there.
     :ivar unknown: of RAID, keys that are not known here: what they say may move the data.
-    :ivar values: the text keys of other types: ``thin_pool``, ``origin``.
+    :ivar values: the text keys of other types, printable: ``thin_pool``, ``origin``.
     """
 
     start: int
@@ -168,7 +168,7 @@ class _Group:
         )
 
     def _segment(self, section: Section) -> LvSegment:
-        kind, *flags = self._text(section, "type").split("+")
+        kind, *flags = printable(self._text(section, "type")).split("+")
         areas: tuple[tuple[str, int], ...] = ()
         metas: tuple[str, ...] = ()
         is_raid = kind.startswith("raid")
@@ -191,7 +191,7 @@ class _Group:
             stripe_bytes=stripe_sectors * SECTOR_BYTES,
             copies=copies,
             unknown=tuple(sorted(set(section) - _RAID_KEYS)) if is_raid else (),
-            values={key: item for key, item in section.items() if isinstance(item, str)},
+            values={key: printable(item) for key, item in section.items() if isinstance(item, str)},
         )
 
     def _areas(self, section: Section, key: str, count_key: str) -> tuple[tuple[str, int], ...]:
@@ -204,7 +204,7 @@ class _Group:
         for name, extent in areas:
             if not isinstance(name, str) or not isinstance(extent, int) or extent < 0:
                 raise self._error(f"{key} that are not pairs of a name and an extent")
-            checked.append((name, extent))
+            checked.append((_checked_name(name, self._origin), extent))
         return tuple(checked)
 
     def _images(self, section: Section) -> tuple[tuple[tuple[str, int], ...], tuple[str, ...]]:
@@ -214,7 +214,7 @@ class _Group:
         for name in self._list(section, "raids" if has_metas else _RAID0_LVS):
             if not isinstance(name, str):
                 raise self._error("RAID images that are not names")
-            names.append(name)
+            names.append(_checked_name(name, self._origin))
         images = names[1::2] if has_metas else names
         metas = names[::2] if has_metas else []
         key = "device_count" if "device_count" in section else "stripe_count"

@@ -258,6 +258,7 @@ def test_the_forged_text_itself_is_sound(disk: Path) -> None:
         ({"areas": '[0, "pv0"]'}, "stripes that are not pairs"),
         ({"areas": "[]"}, "'stripe_count' of '1'"),
         ({"id": "../../etc"}, "'id' of '../../etc'"),
+        ({"areas": '["\x1b[2J", 0]'}, r"LVM metadata has the name '\x1b[2J'"),
     ],
 )
 def test_metadata_that_contradicts_itself_is_refused(changes: dict[str, str], message: str) -> None:
@@ -326,6 +327,15 @@ def test_a_part_that_is_made_of_itself_is_corrupt(disk: Path) -> None:
     (child,) = _group(disk).children
     assert isinstance(child.problem, CorruptError)
     assert child.problem.message == "is made of the volume 'pvmove0', which cannot be"
+
+
+@pytest.mark.parametrize("kind", ['thin" thin_pool = "\x1b[2J', "\x1b[2J"])
+def test_what_a_volume_is_said_to_be_is_printable(disk: Path, kind: str) -> None:
+    text = _GROUP.format(**{**_SOUND, "pv": _pv_uuid(disk)})
+    _forged(disk, text.replace('type = "striped"', f'type = "{kind}"'))
+    (child,) = _group(disk).children
+    assert child.problem is not None
+    assert r"'\x1b[2J'" in child.problem.message
 
 
 def test_a_volume_that_is_its_own_physical_volume_ends(disk: Path) -> None:

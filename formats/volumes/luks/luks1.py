@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 
 from formats.core.errors import CorruptError
+from formats.core.origin import printable
 from formats.core.source import ByteSource, read_exact
 from formats.volumes.luks.header import (
     KEY_BYTES_MAX,
@@ -72,7 +73,7 @@ def read_luks1(source: ByteSource) -> LuksHeader:
         )
     return LuksHeader(
         version=1,
-        uuid=_text(uuid).lower(),
+        uuid=printable(_text(uuid).lower()),
         label="",
         payload=Payload(payload * SECTOR_BYTES, None, cipher, SECTOR_BYTES),
         digest=KeyDigest(Kdf("pbkdf2", salt, iterations, _text(hash_name)), digest),

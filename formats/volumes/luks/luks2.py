@@ -135,7 +135,7 @@ def _checked(copy: _Copy) -> LuksHeader:
     tokens = {token.text("type", "") for _, token in document.objects("tokens")} - {""}
     return LuksHeader(
         version=2,
-        uuid=copy.uuid,
+        uuid=printable(copy.uuid),
         label=printable(copy.label),
         payload=payload,
         digest=digest,

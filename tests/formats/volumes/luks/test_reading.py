@@ -20,10 +20,12 @@ from tests.images.luks import (
     plain_file,
 )
 from tests.images.lvm import lvm_on
-from tests.images.volumes import MIB, blank
+from tests.images.volumes import MIB, blank, patch
 from tests.support.disks import check_extents, inside, opened, whole
 from tests.support.programs import run
 
+_UUID_OFFSET = 168
+"""In LUKS1 and LUKS2 alike."""
 _ARGON2 = ["--pbkdf-memory", "1024", "--pbkdf-force-iterations", "4", "--pbkdf-parallel", "2"]
 
 
@@ -123,6 +125,15 @@ def test_identity_is_what_cryptsetup_prints(tmp_path: Path) -> None:
     }
     assert (child.volume.uuid, child.volume.device_names) == (uuid, (f"mapper/luks-{uuid}",))
     assert str(child.origin) == "plain.luks2 › luks2"
+
+
+def test_identity_is_printable_whatever_the_header_says(tmp_path: Path) -> None:
+    image = luks1(plain_file(tmp_path))
+    patch(image, _UUID_OFFSET, b"\x1b[2J\0")
+    with open_artifact([image], keys=[PASSPHRASE]) as artifact:
+        (node,) = artifact.nodes
+    assert node.facts["uuid"] == r"\x1b[2j"
+    assert node.children[0].volume.device_names == (r"mapper/luks-\x1b[2j",)
 
 
 def test_a_volume_group_inside_is_found_as_if_it_were_on_a_disk(tmp_path: Path) -> None:

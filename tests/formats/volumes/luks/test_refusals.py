@@ -23,7 +23,7 @@ from formats.core.errors import (
 )
 from formats.core.opener import open_artifact
 from formats.core.registry import Registry
-from formats.volumes.luks import READERS
+from formats.volumes.luks import READERS, unlock
 from tests.formats.volumes.luks.support import content, problem
 from tests.images.luks import FAST, PASSPHRASE, cryptsetup, key_file, luks1, luks2, plain_file
 from tests.images.recognised import blkid_type
@@ -280,6 +280,15 @@ def test_a_slot_that_cannot_be_tried_does_not_stop_the_others(second: Path, tmp_
     _rewrite(second, lambda document: _kdf(document, hash="unheard-of"))
     content(second, [b"another"])
     assert "unheard-of" in problem(second, [b"wrong"]).message
+
+
+def test_all_tries_together_are_bounded(second: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A header with many costly slots, and many keys, would else take hours."""
+    monkeypatch.setattr(unlock, "_EFFORT_MAX", 5.5 * 2_000 / 100_000_000)  # five tries
+    content(second, [b"wrong"] * 4 + [PASSPHRASE])
+    error = problem(second, [b"wrong"] * 5 + [PASSPHRASE])
+    assert isinstance(error, LimitError)
+    assert error.message == "1 key slots and 6 keys take too long to try"
 
 
 def test_slots_of_high_priority_are_tried_first(second: Path, tmp_path: Path) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import gzip
-import io
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pytest
 
 from formats.core.errors import ConvertError, CorruptError, UnsupportedError
+from tests.formats.bundles.support import archive, opened_by
 from tests.images.ovf import pack, package
 from tests.images.recipes import tiny_server
 from tests.images.volumes import opened, patch, reader_name
@@ -19,24 +19,12 @@ from tests.support.programs import need, run
 METADATA = '{"provider": "libvirt"}'
 
 
-def archive(path: Path, files: Mapping[str, str | bytes] | Sequence[str]) -> Path:
-    named = files if isinstance(files, Mapping) else dict.fromkeys(files, "content")
-    with tarfile.open(path, "w") as target:
-        for name, content in named.items():
-            data = content.encode() if isinstance(content, str) else content
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            target.addfile(info, io.BytesIO(data))
-    return path
+def _named(path: Path, names: Iterable[str]) -> Path:
+    return archive(path, dict.fromkeys(names, "content"))
 
 
 def _labels(path: Path) -> list[str]:
-    with opened(path) as artifact:
-        (node,) = artifact.nodes
-        if node.problem is not None:
-            raise node.problem
-        assert node.reader is not None
-        assert node.reader.name == "tar"
+    with opened_by("tar", path) as node:
         return [child.volume.label for child in node.children]
 
 
@@ -74,7 +62,7 @@ def test_every_format_is_recognised(tmp_path: Path, form: str) -> None:
 
 
 def test_a_wrong_checksum_makes_no_archive(tmp_path: Path) -> None:
-    path = archive(tmp_path / "x", ["disk.raw"])
+    path = _named(tmp_path / "x", ["disk.raw"])
     patch(path, 100, b"1")
     assert reader_name(path) is None
 
@@ -98,12 +86,12 @@ def test_the_disk_of_a_plain_archive_is_read_in_place(tmp_path: Path) -> None:
 
 def test_disks_come_in_the_order_of_the_archive(tmp_path: Path) -> None:
     names = ["b.qcow2", "folder/a.vmdk", "README", "c.IMG"]
-    assert _labels(archive(tmp_path / "x", names)) == ["b.qcow2", "folder/a.vmdk", "c.IMG"]
+    assert _labels(_named(tmp_path / "x", names)) == ["b.qcow2", "folder/a.vmdk", "c.IMG"]
 
 
 def test_parts_of_a_split_disk_are_no_disks(tmp_path: Path) -> None:
     names = ["d.vmdk", "d-s001.vmdk", "d-s002.vmdk", "d-flat.vmdk", "e-flat.vmdk", "._d.vmdk"]
-    assert _labels(archive(tmp_path / "x", names)) == ["d.vmdk", "e-flat.vmdk"]
+    assert _labels(_named(tmp_path / "x", names)) == ["d.vmdk", "e-flat.vmdk"]
 
 
 @pytest.mark.parametrize(
@@ -120,7 +108,7 @@ def test_parts_of_a_split_disk_are_no_disks(tmp_path: Path) -> None:
 def test_archives_without_disks_are_refused_by_name(
     tmp_path: Path, names: list[str], what: str, hint: str
 ) -> None:
-    problem = _problem(archive(tmp_path / "x", names))
+    problem = _problem(_named(tmp_path / "x", names))
     assert isinstance(problem, UnsupportedError)
     assert what in problem.message
     assert hint in (problem.hint or "")
@@ -136,7 +124,7 @@ def test_two_disks_of_one_name_are_an_error(tmp_path: Path) -> None:
 
 
 def test_damage_behind_the_first_members_is_an_error_not_another_format(tmp_path: Path) -> None:
-    path = archive(tmp_path / "x", ["disk.raw", "b"])
+    path = _named(tmp_path / "x", ["disk.raw", "b"])
     patch(path, 1024, b"garbage")
     problem = _problem(path)
     assert isinstance(problem, CorruptError)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import gzip
-import io
 import json
-import tarfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from formats.core.errors import AmbiguousError, ConvertError, CorruptError, UnsupportedError
 from formats.core.machine import Machine, StatedPort
-from formats.core.opener import Node
+from tests.formats.bundles.support import archive, disks, heads, named
 from tests.images.ovf import package
 from tests.images.volumes import opened
 from tests.support.programs import need, run
@@ -39,39 +36,8 @@ IMAGE = (
 )
 
 
-def box(path: Path, files: Mapping[str, bytes | str], *, top: str = "") -> Path:
-    """Write a box of files; disks hold their own names."""
-    with tarfile.open(path, "w") as archive:
-        for name, content in files.items():
-            data = content.encode() if isinstance(content, str) else content
-            info = tarfile.TarInfo(top + name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
-    return path
-
-
-def disk(name: str) -> bytes:
-    return name.encode().ljust(512, b".")
-
-
 def metadata(provider: str, **more: object) -> str:
     return json.dumps({"provider": provider, **more})
-
-
-def _head(node: Node) -> str:
-    if node.problem is not None:
-        raise node.problem
-    return bytes(node.volume.source.read_at(0, 512)).rstrip(b".").decode()
-
-
-def disks(path: Path) -> list[str]:
-    with opened(path) as artifact:
-        (node,) = artifact.nodes
-        if node.problem is not None:
-            raise node.problem
-        assert node.reader is not None
-        assert node.reader.name == "vagrant"
-        return [_head(child) for child in node.children]
 
 
 def machine(path: Path) -> Machine:
@@ -87,13 +53,13 @@ BOXES: dict[str, tuple[dict[str, bytes | str], list[str]]] = {
         {
             "metadata.json": metadata("virtualbox"),
             "box.ovf": package("disk.vmdk").text(),
-            "disk.vmdk": disk("disk.vmdk"),
+            "disk.vmdk": named("disk.vmdk"),
         },
         ["disk.vmdk"],
     ),
     "virtualbox with another name": (
         {
-            "disk.vmdk": disk("disk.vmdk"),
+            "disk.vmdk": named("disk.vmdk"),
             "packer.ovf": package("disk.vmdk").text(),
             "metadata.json": metadata("virtualbox"),
         },
@@ -102,13 +68,13 @@ BOXES: dict[str, tuple[dict[str, bytes | str], list[str]]] = {
     "virtualbox before there was metadata": (
         {
             "Vagrantfile": VAGRANTFILE,
-            "box-disk1.vmdk": disk("box-disk1.vmdk"),
+            "box-disk1.vmdk": named("box-disk1.vmdk"),
             "box.ovf": package("box-disk1.vmdk").text(),
         },
         ["box-disk1.vmdk"],
     ),
     "libvirt": (
-        {"metadata.json": metadata("libvirt", format="qcow2"), "box.img": disk("box.img")},
+        {"metadata.json": metadata("libvirt", format="qcow2"), "box.img": named("box.img")},
         ["box.img"],
     ),
     "libvirt with several disks": (
@@ -116,9 +82,9 @@ BOXES: dict[str, tuple[dict[str, bytes | str], list[str]]] = {
             "metadata.json": metadata(
                 "libvirt", disks=[{"path": "b.qcow2", "format": "qcow2"}, {"path": "a.qcow2"}]
             ),
-            "a.qcow2": disk("a.qcow2"),
-            "b.qcow2": disk("b.qcow2"),
-            "box.img": disk("box.img"),
+            "a.qcow2": named("a.qcow2"),
+            "b.qcow2": named("b.qcow2"),
+            "box.img": named("box.img"),
         },
         ["b.qcow2", "a.qcow2"],
     ),
@@ -127,8 +93,8 @@ BOXES: dict[str, tuple[dict[str, bytes | str], list[str]]] = {
             {
                 "metadata.json": metadata(name),
                 "server.vmx": VMX,
-                "disk.vmdk": disk("disk.vmdk"),
-                "other.vmdk": disk("other.vmdk"),
+                "disk.vmdk": named("disk.vmdk"),
+                "other.vmdk": named("other.vmdk"),
             },
             ["disk.vmdk"],
         )
@@ -138,15 +104,15 @@ BOXES: dict[str, tuple[dict[str, bytes | str], list[str]]] = {
         {
             "metadata.json": metadata("hyperv"),
             "Virtual Machines/1.vmcx": b"\0",
-            f"{HYPERV}server.vhdx": disk("server.vhdx"),
+            f"{HYPERV}server.vhdx": named("server.vhdx"),
         },
         ["server.vhdx"],
     ),
     "hyperv with two disks": (
         {
             "metadata.json": metadata("hyperv"),
-            f"{HYPERV}b.vhd": disk("b.vhd"),
-            f"{HYPERV}a.vhdx": disk("a.vhdx"),
+            f"{HYPERV}b.vhd": named("b.vhd"),
+            f"{HYPERV}a.vhdx": named("a.vhdx"),
         },
         ["a.vhdx", "b.vhd"],
     ),
@@ -157,12 +123,12 @@ BOXES: dict[str, tuple[dict[str, bytes | str], list[str]]] = {
                 STORAGE.format(IMAGE.format("disk.hdd.0.hds"))
             ),
             "box.pvm/disk.hdd/disk.hdd": b"",
-            "box.pvm/disk.hdd/disk.hdd.0.hds": disk("disk.hdd.0.hds"),
+            "box.pvm/disk.hdd/disk.hdd.0.hds": named("disk.hdd.0.hds"),
         },
         ["disk.hdd.0.hds"],
     ),
     "a provider that is not known": (
-        {"metadata.json": metadata("qemu"), "box.qcow2": disk("box.qcow2")},
+        {"metadata.json": metadata("qemu"), "box.qcow2": named("box.qcow2")},
         ["box.qcow2"],
     ),
 }
@@ -172,21 +138,21 @@ BOXES: dict[str, tuple[dict[str, bytes | str], list[str]]] = {
 @pytest.mark.parametrize("top", ["", "./"])
 def test_the_disks_of_a_box_are_found(tmp_path: Path, name: str, top: str) -> None:
     files, expected = BOXES[name]
-    assert disks(box(tmp_path / "x.box", files, top=top)) == expected
+    assert disks("vagrant", archive(tmp_path / "x.box", files, top=top)) == expected
 
 
 def test_boxes_are_mostly_compressed(tmp_path: Path) -> None:
     files, expected = BOXES["libvirt"]
-    plain = box(tmp_path / "plain", files)
+    plain = archive(tmp_path / "plain", files)
     (tmp_path / "x.box").write_bytes(gzip.compress(plain.read_bytes()))
     with opened(tmp_path / "x.box") as artifact:
         inner = artifact.nodes[0].children[0]
-        assert [_head(child) for child in inner.children] == expected
+        assert heads(inner) == expected
         assert str(inner.children[0].origin) == "x.box › x.tar › box.img"
 
 
 def test_the_order_of_disks_of_hyperv_is_said_to_be_a_guess(tmp_path: Path) -> None:
-    with opened(box(tmp_path / "x.box", BOXES["hyperv with two disks"][0])) as artifact:
+    with opened(archive(tmp_path / "x.box", BOXES["hyperv with two disks"][0])) as artifact:
         assert [finding.rule for finding in artifact.findings] == ["disk-order-unknown"]
 
 
@@ -198,7 +164,7 @@ def test_a_disk_made_by_qemu_is_read_to_its_end(tmp_path: Path) -> None:
         "metadata.json": metadata("libvirt"),
         "box.img": (tmp_path / "box.img").read_bytes(),
     }
-    with opened(box(tmp_path / "x.box", files)) as artifact:
+    with opened(archive(tmp_path / "x.box", files)) as artifact:
         (child,) = artifact.nodes[0].children
         source = child.children[0].volume.source
         assert bytes(source.read_at(0, 700_000)) == b"libvirt" * 100_000
@@ -230,8 +196,8 @@ REFUSED: dict[str, tuple[dict[str, bytes | str], type[ConvertError], str, str]] 
     "hyperv with checkpoints": (
         {
             "metadata.json": metadata("hyperv"),
-            f"{HYPERV}a.vhdx": disk("a.vhdx"),
-            f"{HYPERV}a_1.avhdx": disk("a_1.avhdx"),
+            f"{HYPERV}a.vhdx": named("a.vhdx"),
+            f"{HYPERV}a_1.avhdx": named("a_1.avhdx"),
         },
         UnsupportedError,
         "checkpoints",
@@ -287,7 +253,7 @@ REFUSED: dict[str, tuple[dict[str, bytes | str], type[ConvertError], str, str]] 
 def test_boxes_without_a_disk_are_refused_with_a_way_out(tmp_path: Path, name: str) -> None:
     files, error, message, hint = REFUSED[name]
     with pytest.raises(error) as caught:
-        disks(box(tmp_path / "x.box", files))
+        disks("vagrant", archive(tmp_path / "x.box", files))
     assert message in caught.value.message
     assert hint in (caught.value.hint or "")
 
@@ -296,8 +262,8 @@ def _parallels(*storages: str) -> dict[str, bytes | str]:
     return {
         "metadata.json": metadata("parallels"),
         "box.pvm/disk.hdd/DiskDescriptor.xml": DISK_DESCRIPTION.format("".join(storages)),
-        "box.pvm/secret.hds": disk("secret"),
-        "box.pvm/disk.hdd/0.hds": disk("0"),
+        "box.pvm/secret.hds": named("secret"),
+        "box.pvm/disk.hdd/0.hds": named("0"),
     }
 
 
@@ -316,12 +282,12 @@ def test_parallels_disks_of_more_than_a_file_are_refused_by_name(
     tmp_path: Path, storages: list[str], error: type[ConvertError], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        disks(box(tmp_path / "x.box", _parallels(*storages)))
+        disks("vagrant", archive(tmp_path / "x.box", _parallels(*storages)))
 
 
 def test_a_disk_that_is_listed_and_missing_is_an_error(tmp_path: Path) -> None:
     files = {"metadata.json": metadata("libvirt", disks=[{"path": "../a"}, {"path": "none"}])}
-    with opened(box(tmp_path / "x.box", files)) as artifact:
+    with opened(archive(tmp_path / "x.box", files)) as artifact:
         problems = [child.problem for child in artifact.nodes[0].children]
     assert [type(problem) for problem in problems] == [CorruptError, CorruptError]
 
@@ -333,7 +299,7 @@ def test_what_the_box_says_is_added_to_its_machine(tmp_path: Path) -> None:
         "Vagrantfile": VAGRANTFILE,
         "info.json": '{"Author": "Example", "homepage": "http://x", "n": 1, "api_key": "canary"}',
     }
-    found = machine(box(tmp_path / "x.box", files))
+    found = machine(archive(tmp_path / "x.box", files))
     assert found.name == "server"
     assert found.ports == (StatedPort("80/tcp", "Vagrantfile:3"),)
     stated = {
@@ -349,4 +315,4 @@ def test_what_the_box_says_is_added_to_its_machine(tmp_path: Path) -> None:
 
 
 def test_a_machine_without_a_descriptor_is_named_after_its_box(tmp_path: Path) -> None:
-    assert machine(box(tmp_path / "shop.box", BOXES["libvirt"][0])).name == "shop"
+    assert machine(archive(tmp_path / "shop.box", BOXES["libvirt"][0])).name == "shop"

@@ -20,9 +20,9 @@ from formats.core.errors import (
 )
 from formats.core.limits import DEFAULT_LIMITS, Limits
 from formats.core.machine import Machine
-from formats.core.opener import Node
 from formats.core.origin import Origin
 from formats.core.source import MemorySource
+from tests.formats.bundles.support import disks, head, named
 from tests.images.ovf import stream_optimised
 from tests.images.volumes import opened
 from tests.support.disks import whole
@@ -57,26 +57,10 @@ def device(name: str, file: str, **settings: str) -> str:
 def write(folder: Path, text: str, *names: str, head: str = HEAD) -> Path:
     """Write a .vmx and files that hold their own names."""
     for name in names:
-        (folder / name).write_bytes(name.encode().ljust(512, b"."))
+        (folder / name).write_bytes(named(name))
     path = folder / "server.vmx"
     path.write_text(head + text)
     return path
-
-
-def _head(node: Node) -> str:
-    if node.problem is not None:
-        raise node.problem
-    return bytes(node.volume.source.read_at(0, 512)).rstrip(b".").decode()
-
-
-def disks(path: Path) -> list[str]:
-    with opened(path) as artifact:
-        (node,) = artifact.nodes
-        if node.problem is not None:
-            raise node.problem
-        assert node.reader is not None
-        assert node.reader.name == "vmx"
-        return [_head(child) for child in node.children]
 
 
 def _described(path: Path) -> tuple[Machine, Mapping[str, str]]:
@@ -92,7 +76,7 @@ def test_disks_come_in_the_order_of_buses_and_units(tmp_path: Path) -> None:
     text = "".join(device(at, f"{name}.vmdk") for name, at in zip(names, places, strict=True))
     path = write(tmp_path, text, *(f"{name}.vmdk" for name in names))
     expected = ["scsi9", "scsi10", "scsi1", "sata", "nvme", "ide"]
-    assert disks(path) == [f"{name}.vmdk" for name in expected]
+    assert disks("vmx", path) == [f"{name}.vmdk" for name in expected]
 
 
 def test_cd_and_floppy_images_are_listed_and_not_opened(tmp_path: Path) -> None:
@@ -104,7 +88,7 @@ def test_cd_and_floppy_images_are_listed_and_not_opened(tmp_path: Path) -> None:
         + device("floppy0", "boot.flp")
     )
     path = write(tmp_path, text, "disk.vmdk", "setup.iso", "boot.flp", "other.iso")
-    assert disks(path) == ["disk.vmdk"]
+    assert disks("vmx", path) == ["disk.vmdk"]
     _, facts = _described(path)
     assert facts["disks"] == "scsi0:0: disk.vmdk"
     assert facts["other-files"] == (
@@ -122,14 +106,14 @@ def test_disks_that_are_not_attached_are_listed_and_not_opened(tmp_path: Path) -
         + 'scsi1.present = "FALSE"\n'
     )
     path = write(tmp_path, text, "a.vmdk", "b.vmdk", "c.vmdk", "d.vmdk")
-    assert disks(path) == ["a.vmdk"]
+    assert disks("vmx", path) == ["a.vmdk"]
     _, facts = _described(path)
     assert facts["other-files"].count("not attached") == 3
 
 
 def test_keys_are_the_same_in_any_case(tmp_path: Path) -> None:
     text = 'SCSI0:0.Present = "true"\nscsi0:0.FILENAME = "a.vmdk"\n'
-    assert disks(write(tmp_path, text, "a.vmdk")) == ["a.vmdk"]
+    assert disks("vmx", write(tmp_path, text, "a.vmdk")) == ["a.vmdk"]
 
 
 def test_the_machine_is_described(tmp_path: Path) -> None:
@@ -198,7 +182,7 @@ def test_of_a_path_on_the_host_the_file_beside_is_taken_and_that_is_said(
     tmp_path: Path, name: str
 ) -> None:
     path = write(tmp_path, device("scsi0:0", name), "disk.vmdk")
-    assert disks(path) == ["disk.vmdk"]
+    assert disks("vmx", path) == ["disk.vmdk"]
     with opened(path) as artifact:
         assert [finding.rule for finding in artifact.findings] == ["vmx-disk-path"]
 
@@ -207,7 +191,7 @@ def test_two_disks_of_one_name_in_two_folders_are_not_mixed_up(tmp_path: Path) -
     text = device("scsi0:0", "disk.vmdk") + device("scsi0:1", "/vmfs/volumes/other/disk.vmdk")
     with opened(write(tmp_path, text, "disk.vmdk")) as artifact:
         first, second = artifact.nodes[0].children
-        assert _head(first) == "disk.vmdk"
+        assert head(first) == "disk.vmdk"
         assert isinstance(second.problem, UnsupportedError)
         assert [child.volume.label for child in (first, second)] == ["scsi0:0", "scsi0:1"]
 
@@ -217,7 +201,7 @@ def test_a_missing_disk_keeps_no_other_from_being_read(tmp_path: Path) -> None:
     with opened(write(tmp_path, text, "b.vmdk")) as artifact:
         first, second = artifact.nodes[0].children
         assert isinstance(first.problem, CorruptError)
-        assert _head(second) == "b.vmdk"
+        assert head(second) == "b.vmdk"
 
 
 @pytest.mark.parametrize(
@@ -251,13 +235,13 @@ def test_what_cannot_be_read_is_refused_with_its_reason(tmp_path: Path, name: st
     text, error, message = REFUSED[name]
     head = HEAD.replace('.encoding = "UTF-8"\n', "# a comment\n") if "encoding" in text else HEAD
     with pytest.raises(error, match=message):
-        disks(write(tmp_path, text, head=head))
+        disks("vmx", write(tmp_path, text, head=head))
 
 
 def test_an_encrypted_machine_without_clear_keys_is_recognised(tmp_path: Path) -> None:
     head = '.encoding = "UTF-8"\nencryption.keySafe = "vmware:key"\nencryption.data = "00"\n'
     with pytest.raises(EncryptedError):
-        disks(write(tmp_path, "", head=head))
+        disks("vmx", write(tmp_path, "", head=head))
 
 
 def test_a_text_may_not_be_larger_than_the_limit(tmp_path: Path) -> None:
@@ -284,7 +268,7 @@ def test_keys_far_down_make_a_machine(tmp_path: Path) -> None:
     """Tools that sort put ``virtualHW.version`` last."""
     head = "".join(f'aaa{number}.bbb = "ccc"\n' for number in range(500))
     text = head + device("scsi0:0", "a.vmdk") + 'virtualhw.version = "10"\n'
-    assert disks(write(tmp_path, text, "a.vmdk", head="")) == ["a.vmdk"]
+    assert disks("vmx", write(tmp_path, text, "a.vmdk", head="")) == ["a.vmdk"]
 
 
 @given(st.text(max_size=300))
@@ -323,5 +307,5 @@ def test_several_machines_in_an_archive_are_volumes(tmp_path: Path) -> None:
         (node,) = artifact.nodes
         names = [child.machine.name for child in node.children if child.machine]
         assert names == ["one/server", "two/server"]
-        found = [_head(disk) for child in node.children for disk in child.children]
+        found = [head(disk) for child in node.children for disk in child.children]
         assert found == ["one.vmdk", "two.vmdk"]

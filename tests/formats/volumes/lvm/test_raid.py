@@ -162,6 +162,12 @@ def _superblock(groups: dict[str, list[Path]], folder: Path) -> list[Path]:
     return [*disks, *rest]
 
 
+def _problem(disks: Sequence[Path]) -> ConvertError | None:
+    """Return what keeps ``r1`` from being read."""
+    with _opened(disks) as (_, volumes):
+        return volumes["r1"].problem
+
+
 @pytest.mark.parametrize(
     ("field", "form", "value", "reason"),
     [
@@ -182,15 +188,27 @@ def test_an_image_is_only_read_if_its_superblock_says_that_it_is_whole(
     assert (reason or "'r1_rimage_1' failed") in evidence
 
 
-def test_a_volume_that_is_being_reshaped_is_refused(
-    groups: dict[str, list[Path]], tmp_path: Path
+@pytest.mark.parametrize(
+    ("field", "value", "kind", "message"),
+    [
+        (12, 7, CorruptError, "holds the RAID superblock of image 7, not of 1"),
+        (60, 1, UnsupportedError, "is being reshaped, which is not read"),
+    ],
+)
+def test_a_superblock_that_is_of_another_image_or_state_keeps_all_from_being_read(
+    groups: dict[str, list[Path]],
+    tmp_path: Path,
+    field: int,
+    value: int,
+    kind: type[ConvertError],
+    message: str,
 ) -> None:
     disks = _superblock(groups, tmp_path)
-    patch(disks[1], _FIRST_EXTENT + 60, struct.pack("<I", 1))
-    with _opened(disks) as (_, volumes):
-        problem = volumes["r1"].problem
-    assert isinstance(problem, UnsupportedError)
-    assert problem.message == "is being reshaped, which is not read"
+    patch(disks[1], _FIRST_EXTENT + field, struct.pack("<I", value))
+    problem = _problem(disks)
+    assert type(problem) is kind
+    assert problem is not None
+    assert problem.message == message
 
 
 def test_halves_that_went_on_without_each_other_are_not_mixed(
@@ -199,29 +217,16 @@ def test_halves_that_went_on_without_each_other_are_not_mixed(
     disks = _superblock(groups, tmp_path)
     for number, disk in enumerate(disks[:2]):
         patch(disk, _FIRST_EXTENT + 24, struct.pack("<Q", 1 << (1 - number)))
-    with _opened(disks) as (_, volumes):
-        problem = volumes["r1"].problem
+    problem = _problem(disks)
     assert isinstance(problem, AmbiguousError)
     assert "image 1 says that image 0 failed" in problem.message
-
-
-def test_a_superblock_of_another_image_is_corrupt(
-    groups: dict[str, list[Path]], tmp_path: Path
-) -> None:
-    disks = _superblock(groups, tmp_path)
-    patch(disks[1], _FIRST_EXTENT + 12, struct.pack("<I", 7))
-    with _opened(disks) as (_, volumes):
-        problem = volumes["r1"].problem
-    assert isinstance(problem, CorruptError)
-    assert problem.message == "holds the RAID superblock of image 7, not of 1"
 
 
 def test_two_copies_of_a_disk_are_not_taken_for_a_lacking_image(
     groups: dict[str, list[Path]], tmp_path: Path
 ) -> None:
     copy = Path(shutil.copy(groups["raid1-to-5"][0], tmp_path / "copy"))
-    with _opened([*groups["raid1-to-5"], copy]) as (_, volumes):
-        assert isinstance(volumes["r1"].problem, AmbiguousError)
+    assert isinstance(_problem([*groups["raid1-to-5"], copy]), AmbiguousError)
 
 
 def test_any_damage_to_superblocks_gives_bytes_or_a_typed_error(
@@ -232,9 +237,8 @@ def test_any_damage_to_superblocks_gives_bytes_or_a_typed_error(
     for place in range(0, 72, 4):
         for value in (b"\0\0\0\0", b"\xff\xff\xff\xff"):
             patch(disks[0], _FIRST_EXTENT, before[:place] + value + before[place + 4 :])
-            with _opened(disks) as (_, volumes):
-                problem = volumes["r1"].problem
-                assert problem is None or isinstance(problem, ConvertError)
+            problem = _problem(disks)
+            assert problem is None or isinstance(problem, ConvertError)
 
 
 def test_a_mirror_that_nobody_here_made_is_read_from_its_first_leg(tmp_path: Path) -> None:

@@ -12,21 +12,13 @@ from formats.core.errors import CorruptError
 from formats.core.limits import Limits
 from formats.disks.parallels import READER
 from tests.support.disk_damage import check_changed, check_truncated
-from tests.support.disk_images import MIB, patch, problem, qemu_io, random_disk
+from tests.support.disk_images import MIB, patch, problem, qemu_io
 from tests.support.disks import check_extents, inside, opened, qemu_content, whole
-from tests.support.programs import corpus, need, run
+from tests.support.programs import corpus, run
+
+pytestmark = pytest.mark.usefixtures("qemu")
 
 SECTOR = 512
-
-
-@pytest.fixture(autouse=True)
-def _programs() -> None:
-    need("qemu-img", "qemu-io")
-
-
-@pytest.fixture(scope="module")
-def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return random_disk(tmp_path_factory.mktemp("hds") / "disk.raw", 19 * MIB + 512 * 7, seed=1)
 
 
 @pytest.fixture

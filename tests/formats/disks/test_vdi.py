@@ -11,22 +11,14 @@ from formats.core.errors import CorruptError
 from formats.core.limits import Limits
 from formats.disks.vdi import READER
 from tests.support.disk_damage import check_changed, check_truncated
-from tests.support.disk_images import MIB, patch, problem, qemu_io, random_disk, scattered
+from tests.support.disk_images import MIB, patch, problem, qemu_io, scattered
 from tests.support.disks import check_any_order, check_extents, inside, opened, qemu_content, whole
-from tests.support.programs import need, run
+from tests.support.programs import run
+
+pytestmark = pytest.mark.usefixtures("qemu")
 
 MAP_OFFSET, DATA_OFFSET = 0x154, 0x158
 FREE, ZERO = 0xFFFFFFFF, 0xFFFFFFFE
-
-
-@pytest.fixture(autouse=True)
-def _programs() -> None:
-    need("qemu-img", "qemu-io")
-
-
-@pytest.fixture(scope="module")
-def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return random_disk(tmp_path_factory.mktemp("vdi") / "disk.raw", 19 * MIB + 512 * 7, seed=1)
 
 
 @pytest.fixture

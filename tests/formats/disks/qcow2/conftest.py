@@ -7,12 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.formats.disks.qcow2.support import qemu_io
-from tests.support.programs import need, run
-
-
-@pytest.fixture(scope="session")
-def qemu() -> None:
-    need("qemu-img", "qemu-io")
+from tests.support.programs import run
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from formats.disks.qcow2.reader import READER as QCOW2
 from formats.disks.vhd.reader import READER
 from tests.images.vhd import footer
 from tests.images.volumes import opened as opened_with_all
-from tests.support.disk_images import KIB, MIB, patch, problem, qemu_io, random_disk, scattered
+from tests.support.disk_images import KIB, MIB, patch, problem, qemu_io, scattered
 from tests.support.disks import check_any_order, check_extents, inside, opened, qemu_content, whole
 from tests.support.programs import run
 
@@ -21,12 +21,6 @@ pytestmark = pytest.mark.usefixtures("qemu")
 
 TIB = 1 << 40
 _ID = uuid.UUID(int=3)
-
-
-@pytest.fixture(scope="module")
-def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A disk whose end is neither a whole block nor a whole cylinder."""
-    return random_disk(tmp_path_factory.mktemp("vhd") / "disk.raw", 19 * MIB + 512 * 7, seed=1)
 
 
 def vpc_size(image: Path) -> int:

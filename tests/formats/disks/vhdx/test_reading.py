@@ -11,18 +11,13 @@ from formats.core.limits import Limits
 from formats.disks.vhdx.reader import READER
 from tests.images.vhdx import CONTENT, FULL, HEADERS, UNDEFINED, UNMAPPED, ZERO
 from tests.images.vhdx import header as new_header
-from tests.support.disk_images import KIB, MIB, patch, problem, qemu_io, random_disk, scattered
+from tests.support.disk_images import KIB, MIB, patch, problem, qemu_io, scattered
 from tests.support.disks import check_any_order, check_extents, inside, opened, qemu_content, whole
 from tests.support.programs import run
 
 pytestmark = pytest.mark.usefixtures("qemu")
 
 TIB = 1 << 40
-
-
-@pytest.fixture(scope="module")
-def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return random_disk(tmp_path_factory.mktemp("vhdx") / "disk.raw", 19 * MIB + 512 * 7, seed=1)
 
 
 @pytest.mark.parametrize("block_size", ["1M", "2M", "32M", "256M"])

@@ -7,6 +7,7 @@ too: only a plain name in the same folder is followed, never a path and never a 
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -33,8 +34,7 @@ class FolderSiblings:
     def exists(self, name: str) -> bool:
         """See :class:`~formats.core.reader.Siblings`."""
         if _is_plain(name):
-            path = self._folder / name
-            return path.is_file() and not path.is_symlink()
+            return stat.S_ISREG(_mode(self._folder / name))
         return self._inside_allowed(name) is not None
 
     def open(self, name: str, origin: Origin) -> FileSource:
@@ -47,11 +47,12 @@ class FolderSiblings:
                 hint=_HINT,
             )
         path = allowed or self._folder / name
-        if path.is_symlink():
+        mode = _mode(path)
+        if stat.S_ISLNK(mode):
             raise UnsupportedError(
                 f"refers to {quoted(name)}, which is a symlink", origin=origin, hint=_HINT
             )
-        if not path.is_file():
+        if not stat.S_ISREG(mode):
             raise CorruptError(
                 f"needs {quoted(name)}, which is missing",
                 origin=origin,
@@ -61,12 +62,28 @@ class FolderSiblings:
         self._on_open(source.close)
         return source
 
+    def beside(self, name: str) -> FolderSiblings:
+        """Return the files beside one of these, which may be in an allowed folder."""
+        path = self._inside_allowed(name)
+        if path is None:
+            return self
+        return FolderSiblings(path.parent, self._allowed, self._on_open)
+
     def _inside_allowed(self, name: str) -> Path | None:
-        if "\0" in name:
+        try:
+            path = (self._folder / name).resolve()
+        except (OSError, RuntimeError, ValueError):  # no name of a file, or a loop of symlinks
             return None
-        path = (self._folder / name).resolve()
         inside = any(path.is_relative_to(folder) for folder in self._allowed)
-        return path if inside and path.is_file() else None
+        return path if inside and stat.S_ISREG(_mode(path)) else None
+
+
+def _mode(path: Path) -> int:
+    """Return the type and mode of a file, or symlink; 0 where there is none."""
+    try:
+        return path.lstat().st_mode
+    except (OSError, ValueError):  # longer than any name, or none at all
+        return 0
 
 
 def _is_plain(name: str) -> bool:

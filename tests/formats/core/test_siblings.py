@@ -51,6 +51,15 @@ def test_a_symlink_is_never_followed(folder: Path) -> None:
         siblings(folder).open("link.vmdk", ORIGIN)
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "\N{SNOWMAN}" * 200, "\ud800", "loop"])
+def test_a_name_that_no_file_can_have_is_a_typed_error(folder: Path, name: str) -> None:
+    (folder / "loop").symlink_to("loop")
+    for beside in (siblings(folder), siblings(folder, folder)):
+        assert not beside.exists(name)
+        with pytest.raises((CorruptError, UnsupportedError)):
+            beside.open(name, ORIGIN)
+
+
 def test_a_missing_part_is_named(folder: Path) -> None:
     with pytest.raises(CorruptError, match=r"needs 'disk-s002\.vmdk', which is missing"):
         siblings(folder).open("disk-s002.vmdk", ORIGIN)
@@ -63,3 +72,11 @@ def test_an_allowed_folder_widens_what_may_be_opened(folder: Path) -> None:
     source.close()
     with pytest.raises(ConvertError):
         siblings(folder, folder).open("../secret", ORIGIN)
+
+
+def test_what_lies_beside_a_file_of_an_allowed_folder_is_in_that_folder(folder: Path) -> None:
+    widened = siblings(folder.parent, folder)
+    assert not widened.exists("disk-flat.vmdk")
+    assert not widened.beside("images/other").exists("disk-flat.vmdk")
+    assert widened.beside("images/disk-flat.vmdk").exists("disk-flat.vmdk")
+    assert not siblings(folder.parent).beside("images/disk-flat.vmdk").exists("disk-flat.vmdk")

@@ -11,6 +11,7 @@ from formats.core.errors import CorruptError, UnsupportedError, quoted
 from formats.core.limits import Limits
 from formats.core.origin import Origin
 from formats.core.reader import Siblings
+from formats.core.siblings import FolderSiblings
 from formats.core.source import ByteSource
 
 _MAX_MEMBERS = 100_000
@@ -126,8 +127,10 @@ class MemberSiblings:
 
 
 def beside(siblings: Siblings, name: str) -> Siblings:
-    """Return the files beside a sibling; on the host, that is all in the same folder."""
-    return siblings.beside(name) if isinstance(siblings, MemberSiblings) else siblings
+    """Return the files beside a sibling, which may be in another folder."""
+    if isinstance(siblings, FolderSiblings | MemberSiblings):
+        return siblings.beside(name)
+    return siblings
 
 
 def folder_of(path: bytes) -> bytes:

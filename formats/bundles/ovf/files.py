@@ -7,6 +7,7 @@ are opened, inside an archive those in it. Nothing is fetched from elsewhere.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from urllib.parse import unquote
 
 from formats.bundles.ovf.descriptor import File
@@ -42,18 +43,25 @@ class OpenOnce:
         return self._opened[name]
 
 
-def stored_name(file: File, siblings: Siblings) -> str:
-    """Return the name of a file, or of its first chunk."""
-    suffix = "" if file.chunk_bytes is None else _chunk_suffix(0)
-    return _sibling_name(file.href, siblings, suffix) + suffix
+def stored_names(file: File, siblings: Siblings) -> Iterator[str]:
+    """Yield the name of a file, or of its first chunk and all others that are there."""
+    if file.chunk_bytes is None:
+        yield _sibling_name(file.href, siblings)
+        return
+    name = _sibling_name(file.href, siblings, _chunk_suffix(0))
+    yield name + _chunk_suffix(0)
+    for number in range(1, _MAX_CHUNKS):
+        if not siblings.exists(name + _chunk_suffix(number)):
+            return
+        yield name + _chunk_suffix(number)
 
 
 def _sibling_name(href: str, siblings: Siblings, suffix: str = "") -> str:
-    """Return the name to ask the siblings for: the reference itself, or what its escapes mean.
+    """Return the name to ask the siblings for: the reference itself, or what it means as a URI.
 
-    References are URIs, and many tools write plain names all the same.
+    Many tools write plain names all the same.
     """
-    plain = unquote(href)
+    plain = unquote(href).removeprefix("./")
     return plain if siblings.exists(plain + suffix) and not siblings.exists(href + suffix) else href
 
 

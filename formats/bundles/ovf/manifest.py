@@ -72,7 +72,7 @@ def _lines(text: str, origin: Origin) -> Iterator[Line]:
                 origin=origin,
                 hint="remove the manifest if the files are trusted",
             )
-        yield Line(algorithm, match[2], match[3].lower())
+        yield Line(algorithm, match[2].removeprefix("./"), match[3].lower())
 
 
 def verify(

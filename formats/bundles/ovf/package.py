@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from formats.bundles.controllers import MAX_DISKS
 from formats.bundles.members import beside
@@ -17,7 +18,7 @@ from formats.bundles.ovf.descriptor import (
     parse_envelope,
     strings_of,
 )
-from formats.bundles.ovf.files import OpenOnce, open_file, stored_name
+from formats.bundles.ovf.files import OpenOnce, open_file, stored_names
 from formats.bundles.ovf.hardware import Resource, read_hardware
 from formats.bundles.ovf.machine import property_values, read_machine
 from formats.bundles.ovf.manifest import verify
@@ -51,7 +52,8 @@ def open_package(
     root = parse_xml(source, context.limits)
     descriptor = parse_envelope(root, source.origin)
     stem = re.sub(r"\.ovf$", "", name, flags=re.IGNORECASE)
-    names = [name, *(stored_name(file, siblings) for file in descriptor.files.values())]
+    stored = (stored_names(file, siblings) for file in descriptor.files.values())
+    names = [name, *chain.from_iterable(stored)]
     files = OpenOnce(siblings)
     manifest = verify(stem, names, files, context, origin)
     package = _Package(descriptor, strings_of(root), siblings, files, context, origin)
@@ -152,12 +154,15 @@ class _Package:
         return {"other-files": ", ".join(others)} if others else {}
 
     def _volume(self, disk: Disk, values: Mapping[str, str]) -> Volume:
-        name = disk.file.href if disk.file is not None else f"disk:{disk.id}"
+        name, siblings = f"disk:{disk.id}", None
+        if disk.file is not None:
+            name = disk.file.href
+            siblings = beside(self.siblings, next(stored_names(disk.file, self.siblings)))
         try:
             source = self._source(disk, disk.file, values)
         except ConvertError as error:
             return unreadable(name, error, self.origin)
-        return Volume(source, printable(name), siblings=beside(self.siblings, name))
+        return Volume(source, printable(name), siblings=siblings)
 
     def _source(self, disk: Disk, file: File | None, values: Mapping[str, str]) -> ByteSource:
         if disk.parent is not None:

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from formats.core.errors import CorruptError, UnsupportedError
+from formats.core.opener import open_artifact
 from tests.formats.bundles.ovf.support import write
 from tests.formats.bundles.support import disks
 from tests.images.ovf import package
 from tests.images.volumes import opened
 from tests.support.disks import whole
+from tests.support.programs import need, run
 
 
 def test_compressed_disks_are_decompressed(tmp_path: Path) -> None:
@@ -91,7 +93,12 @@ def test_a_size_that_differs_is_reported(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("href", "name"),
-    [("a%20b.vmdk", "a b.vmdk"), ("a%20b.vmdk", "a%20b.vmdk"), ("ü.vmdk", "ü.vmdk")],
+    [
+        ("a%20b.vmdk", "a b.vmdk"),
+        ("a%20b.vmdk", "a%20b.vmdk"),
+        ("ü.vmdk", "ü.vmdk"),
+        ("./a.vmdk", "a.vmdk"),
+    ],
 )
 def test_references_are_taken_as_written_or_with_their_escapes(
     tmp_path: Path, href: str, name: str
@@ -100,7 +107,18 @@ def test_references_are_taken_as_written_or_with_their_escapes(
 
 
 @pytest.mark.parametrize(
-    "href", ["../secret", "%2e%2e/secret", "/etc/hostname", "sub/disk", "C:\\disk", "", "."]
+    "href",
+    [
+        "../secret",
+        "%2e%2e/secret",
+        "./../secret",
+        "/etc/hostname",
+        "sub/disk",
+        "C:\\disk",
+        "",
+        ".",
+        "x" * 300,
+    ],
 )
 def test_references_out_of_the_folder_are_refused(tmp_path: Path, href: str) -> None:
     (tmp_path / "secret").write_bytes(b"canary")
@@ -110,6 +128,25 @@ def test_references_out_of_the_folder_are_refused(tmp_path: Path, href: str) -> 
     with pytest.raises((UnsupportedError, CorruptError)) as caught:
         disks("ovf", write(folder, package(href)))
     assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("href", ["my disks/split.vmdk", "my%20disks/split.vmdk"])
+def test_a_disk_in_a_folder_that_is_allowed_is_read_with_its_extents(
+    tmp_path: Path, href: str
+) -> None:
+    need("qemu-img")
+    folder = tmp_path / "my disks"
+    folder.mkdir()
+    (tmp_path / "raw").write_bytes(b"extents" * 100_000)
+    options = ("-O", "vmdk", "-o", "subformat=twoGbMaxExtentFlat")
+    run("qemu-img", "convert", *options, tmp_path / "raw", folder / "split.vmdk")
+    path = write(tmp_path, package(href))
+    with open_artifact([path], allow_backing=[tmp_path]) as artifact:
+        (disk,) = artifact.nodes[0].children
+        assert disk.problem is None, str(disk.problem)
+        assert whole(disk.children[0].volume.source)[:700_000] == b"extents" * 100_000
+    with open_artifact([path]) as artifact:
+        assert isinstance(artifact.nodes[0].children[0].problem, CorruptError | UnsupportedError)
 
 
 @pytest.mark.parametrize("scheme", ["http", "https", "file", "ftp"])

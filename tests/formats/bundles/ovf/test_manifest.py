@@ -80,6 +80,15 @@ def test_lines_may_end_as_on_windows_and_digests_be_upper_case(tmp_path: Path) -
     assert _problem(path) is None
 
 
+def test_names_may_be_written_as_paths_in_the_same_folder(tmp_path: Path) -> None:
+    path = _package(tmp_path)
+    names = ["./server.ovf", "./a.vmdk", "./b.vmdk"]
+    (tmp_path / "server.mf").write_text(manifest(tmp_path, names))
+    with opened(path) as artifact:
+        assert artifact.nodes[0].facts["manifest"] == "3 files verified (SHA256)"
+        assert artifact.findings == []
+
+
 def test_a_listed_file_that_is_missing_is_reported(tmp_path: Path) -> None:
     path = _package(tmp_path)
     names = ["server.ovf", "a.vmdk", "b.vmdk"]
@@ -107,6 +116,10 @@ def test_chunks_are_verified_one_by_one(tmp_path: Path) -> None:
     names = ["a.vmdk.000000000", "a.vmdk.000000001"]
     for name in names:
         (tmp_path / name).write_bytes(b"0123456789")
+    (tmp_path / "server.mf").write_text(manifest(tmp_path, ["server.ovf", names[0]]))
+    with opened(path) as artifact:
+        (finding,) = artifact.findings
+        assert "does not list 'a.vmdk.000000001'" in finding.evidence
     (tmp_path / "server.mf").write_text(manifest(tmp_path, ["server.ovf", *names]))
     with opened(path) as artifact:
         assert artifact.nodes[0].problem is None

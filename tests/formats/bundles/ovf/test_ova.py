@@ -153,16 +153,17 @@ def test_chunks_are_found_among_the_members(tmp_path: Path) -> None:
 def test_extents_and_parents_are_found_among_the_members(tmp_path: Path) -> None:
     need("qemu-img")
     folder = tmp_path / "server"
-    (folder / "disks").mkdir(parents=True)
+    (folder / "my disks").mkdir(parents=True)
     raw = tmp_path / "disk.raw"
     raw.write_bytes(b"extents" * 100_000 + bytes(1 << 20))
     options = ("-O", "vmdk", "-o", "subformat=twoGbMaxExtentFlat")
-    run("qemu-img", "convert", *options, raw, folder / "disks" / "split.vmdk")
+    run("qemu-img", "convert", *options, raw, folder / "my disks" / "split.vmdk")
     backing = ("-o", "backing_file=base.qcow2,backing_fmt=qcow2")
-    run("qemu-img", "convert", "-O", "qcow2", raw, folder / "disks" / "base.qcow2")
-    run("qemu-img", "create", "-f", "qcow2", *backing, "top.qcow2", cwd=folder / "disks")
-    (folder / "server.ovf").write_text(package("disks/split.vmdk", "disks/top.qcow2").text())
-    with opened(pack(folder, ["server.ovf", "disks"])) as artifact:
+    run("qemu-img", "convert", "-O", "qcow2", raw, folder / "my disks" / "base.qcow2")
+    run("qemu-img", "create", "-f", "qcow2", *backing, "top.qcow2", cwd=folder / "my disks")
+    what = package("my%20disks/split.vmdk", "my disks/top.qcow2")
+    (folder / "server.ovf").write_text(what.text())
+    with opened(pack(folder, ["my disks", "server.ovf"])) as artifact:
         split, top = artifact.nodes[0].children
         for disk in (split, top):
             assert disk.problem is None, str(disk.problem)

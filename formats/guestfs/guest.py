@@ -14,6 +14,7 @@ READ_BYTES = 1 << 20
 """Piece of content in one call; the library's messages hold less than 4 MiB."""
 
 _STATNS = struct.Struct("=22q")
+_MODE_MAX = 0xFFFF
 _DIRENT = struct.Struct("=qcH")
 _XATTR = struct.Struct("=HI")
 
@@ -144,17 +145,30 @@ class Guest:
         data = self._bytes("stats", b"\0".join((folder, *names)))
         if len(data) != len(names) * _STATNS.size:
             raise self._unexpected("lstatnslist")
-        return [
-            None
-            if fields[1] == -1
-            else Status._make((*fields[:8], fields[12] * 1_000_000_000 + fields[13]))
-            for fields in _STATNS.iter_unpack(data)
-        ]
+        return [self._status(fields) for fields in _STATNS.iter_unpack(data)]
 
-    def xattrs(self, folder: bytes, names: Sequence[bytes]) -> list[Xattrs]:
-        """Return the extended attributes of names in a folder, sorted by name."""
-        flat = _xattrs(self._bytes("xattrs", b"\0".join((folder, *names))))
-        found: list[Xattrs] = []
+    def _status(self, fields: tuple[int, ...]) -> Status | None:
+        if fields[1] == -1:
+            return None
+        status = Status._make((*fields[:8], fields[12] * 1_000_000_000 + fields[13]))
+        if min(fields[:8]) < 0 or status.mode > _MODE_MAX:
+            raise self._unexpected("lstatnslist")
+        return status
+
+    def xattrs(self, folder: bytes, names: Sequence[bytes]) -> list[Xattrs | None]:
+        """Return the extended attributes of names in a folder, sorted by name.
+
+        There is None for a name that has one of more than 64 KiB: Linux reads no such attribute,
+        and named streams of NTFS are attributes for it.
+        """
+        try:
+            flat = _xattrs(self._bytes("xattrs", b"\0".join((folder, *names))))
+        except CallError:  # of one of them, or too much for a message
+            if len(names) == 1:
+                return [self._xattrs_of(folder, names[0])]
+            middle = len(names) // 2
+            return self.xattrs(folder, names[:middle]) + self.xattrs(folder, names[middle:])
+        found: list[Xattrs | None] = []
         index = 0
         while index < len(flat) and len(found) < len(names):
             name, value = flat[index]
@@ -166,16 +180,20 @@ class Guest:
                 found.append(tuple(sorted(flat[index : index + int(count)])))
                 index += int(count)
             else:  # the library does not say why it got none
-                found.append(self._xattrs_of(folder.rstrip(b"/") + b"/" + names[len(found)]))
+                found.append(self._xattrs_of(folder, names[len(found)]))
         if len(found) != len(names) or index != len(flat):
             raise self._unexpected("lxattrlist")
         return found
 
-    def _xattrs_of(self, path: bytes) -> Xattrs:
-        """Return the extended attributes of one path; none where the filesystem has no such."""
+    def _xattrs_of(self, folder: bytes, name: bytes) -> Xattrs | None:
+        """Return the extended attributes of one name; none where the filesystem has no such."""
         try:
-            return tuple(sorted(_xattrs(self._bytes("xattrs_of", path))))
+            return tuple(
+                sorted(_xattrs(self._bytes("xattrs_of", folder.rstrip(b"/") + b"/" + name)))
+            )
         except CallError as error:
+            if error.errno == errno.E2BIG:
+                return None
             if error.errno != errno.EOPNOTSUPP:
                 raise
             return ()

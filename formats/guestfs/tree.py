@@ -65,18 +65,29 @@ class GuestTree:
 
         :raises LimitError: for too many or too long paths.
         """
+        walk = _Walk(self._guest, self._point, self._origin, self._limits)
         unknown_reparse_points = 0
-        for entry in _Walk(self._guest, self._point, self._origin, self._limits).entries():
+        for entry in walk.entries():
             if entry.target is not None and entry.target.startswith(_UNKNOWN_REPARSE_POINT):
                 unknown_reparse_points += 1
             yield entry
-        if unknown_reparse_points:
-            evidence = (
-                f"{unknown_reparse_points:,} files are stored in a way that ntfs-3g does not know"
-                " (compressed by the system, in a cloud, deduplicated): they are links to nowhere"
-            )
+        self._note_files(
+            unknown_reparse_points,
+            "reparse-points-unread",
+            "are stored in a way that ntfs-3g does not know (compressed by the system, in a cloud,"
+            " deduplicated): they are links to nowhere",
+        )
+        self._note_files(
+            walk.without_xattrs,
+            "streams-unread",
+            "have a named stream of more than 64 KiB, which Linux cannot read: they are without"
+            " their streams, which else are extended attributes",
+        )
+
+    def _note_files(self, count: int, rule: str, what: str) -> None:
+        if count:
             place = str(self._origin).encode("utf-8", "surrogateescape")
-            self._note(Finding("reparse-points-unread", place, Action.REPORTED, evidence))
+            self._note(Finding(rule, place, Action.REPORTED, f"{count:,} files {what}"))
 
     def read(self, entry: Entry) -> Iterator[bytes]:
         """See :meth:`formats.core.tree.Tree.read`."""
@@ -107,6 +118,8 @@ class _Walk:
         self._point = point
         self._origin = origin
         self._limits = limits
+        self.without_xattrs = 0
+        """How many files have more in an attribute than can be read."""
         self._count = 0
         self._first_names: dict[int, bytes] = {}
         self._device = -1
@@ -172,8 +185,11 @@ class _Walk:
             entry = self._entry(path, status, attributes, targets.get(name))
             yield entry, status.device == self._device
 
-    def _entry(self, path: bytes, status: Status, xattrs: Xattrs, target: bytes | None) -> Entry:
+    def _entry(
+        self, path: bytes, status: Status, xattrs: Xattrs | None, target: bytes | None
+    ) -> Entry:
         self._count += 1
+        self.without_xattrs += xattrs is None
         if self._count > self._limits.entries:
             raise self._too_much(f"is one more than {self._limits.entries:,} paths", path)
         if len(path) > self._limits.path_bytes:
@@ -197,7 +213,7 @@ class _Walk:
             size,
             target,
             (os.major(status.rdev), os.minor(status.rdev)) if is_device else None,
-            tuple(pair for pair in xattrs if not pair[0].startswith(_FOREIGN_XATTRS)),
+            tuple(pair for pair in xattrs or () if not pair[0].startswith(_FOREIGN_XATTRS)),
             status.inode,
         )
 

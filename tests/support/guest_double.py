@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import stat
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import TypeAlias, cast
 
 from formats.core.errors import ConvertError
 from formats.core.origin import Origin
@@ -15,6 +15,8 @@ from formats.guestfs.guest import Guest
 from formats.guestfs.worker import CallError, Json, Reply, Ticket, Worker
 
 POINT = b"/oci0"
+_MESSAGE_BYTES_MAX = 4 << 20
+_XATTR_BYTES_MAX = 64 << 10
 
 
 @dataclass(frozen=True)
@@ -109,13 +111,17 @@ class Double:
         del arguments
         rows = []
         for file in self._looked_at(body):
+            _check_size(file)
             count = b"%d\0" % len(file.xattrs) if file.xattrs is not None else b""
             for name, value in ((b"", count), *(file.xattrs or ())):
                 rows.append(struct.pack("=HI", len(name), len(value)) + name + value)
+        if sum(map(len, rows)) > _MESSAGE_BYTES_MAX:
+            raise CallError("lxattrlist: message too large", 0)
         return b"".join(rows)
 
     def _xattrs_of(self, path: bytes, arguments: Mapping[str, Json]) -> bytes:
         del arguments
+        _check_size(self._files[path])
         if path in self._unreadable:
             raise CallError("lgetxattrs: Input/output error", errno.EIO)
         raise CallError("lgetxattrs: Operation not supported", errno.EOPNOTSUPP)
@@ -131,6 +137,11 @@ class Double:
         assert isinstance(offset, int)
         assert isinstance(length, int)
         return self._files[path].content[offset : offset + length]
+
+
+def _check_size(file: File) -> None:
+    if any(len(value) > _XATTR_BYTES_MAX for _, value in file.xattrs or ()):
+        raise CallError("lgetxattr: Argument list too long", errno.E2BIG)
 
 
 def _is_in(path: bytes, folder: bytes) -> bool:
@@ -149,3 +160,50 @@ def guest_with(
     """
     double = Double({b"": ROOT, **files}, unreadable=unreadable)
     return Guest(cast("Worker", double), 1, lambda: fault), double
+
+
+Question = tuple[str | int, ...]
+Answers: TypeAlias = "Mapping[Question, Json | bytes | CallError | Iterator[Json]]"
+"""Answers by name and arguments of a call, or by its name alone; an iterator's come in turn."""
+
+
+class Answering:
+    """Answers calls of the library from a table, and refuses all others.
+
+    :ivar asked: what was called, with its arguments.
+    """
+
+    def __init__(self, answers: Answers) -> None:
+        self.origin = Origin(("disk.img",))
+        self.asked: list[Question] = []
+        self._answers = dict(answers)
+
+    def call(
+        self, op: str, arguments: Mapping[str, Json], body: bytes = b"", *, seconds: float
+    ) -> Reply:
+        del seconds
+        if op == "call":
+            named = (arguments["name"], *cast("list[Json]", arguments["args"]))
+        elif op == "open_encrypted":
+            named = (op, arguments["device"], arguments["name"], body.decode())
+        else:
+            named = (op, body.decode(), arguments["offset"])
+        question = cast("Question", named)
+        self.asked.append(question)
+        refusal = CallError(f"{question[0]}: not known", errno.EINVAL)
+        known = next((key for key in (question, question[:1]) if key in self._answers), None)
+        answer = refusal if known is None else self._answers[known]
+        if isinstance(answer, CallError):
+            raise answer
+        if isinstance(answer, Iterator):
+            answer = next(answer)
+        return Reply(None, answer) if isinstance(answer, bytes) else Reply(answer, b"")
+
+
+def guest_answering(answers: Answers, fault: ConvertError | None = None) -> tuple[Guest, Answering]:
+    """Return a guest that knows nothing but these answers.
+
+    :param fault: what a disk's server would know.
+    """
+    worker = Answering(answers)
+    return Guest(cast("Worker", worker), 1, lambda: fault), worker

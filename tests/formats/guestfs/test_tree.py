@@ -85,6 +85,41 @@ def test_a_filesystem_without_attributes_has_none_and_one_that_fails_is_an_error
         list(tree.entries())
 
 
+def test_attributes_that_are_too_much_for_one_message_come_in_several() -> None:
+    attributes = ((b"user.a", bytes(60_000)),)
+    files = {
+        b"%03d" % number: File(REGULAR, 10 + number, xattrs=attributes) for number in range(99)
+    }
+    tree, double, noted = tree_of(files)
+    assert [entry.xattrs for entry in tree.entries() if entry.path] == [attributes] * 99
+    assert double.requests.count("xattrs") == 1 + 3
+    assert noted == []
+
+
+def test_streams_that_linux_cannot_read_are_noted_and_their_files_are_there() -> None:
+    small = ((b"user.Zone.Identifier", b"3"),)
+    large = (*small, (b"user.WofCompressedData", bytes(65_537)))
+    files = {
+        name: File(REGULAR, 10 + number, b"x", xattrs=large if name == b"c" else small)
+        for number, name in enumerate([b"a", b"b", b"c", b"d"])
+    }
+    tree, _, noted = tree_of(files)
+    found = {entry.path: entry.xattrs for entry in tree.entries() if entry.path}
+    assert found == {b"a": small, b"b": small, b"c": (), b"d": small}
+    assert [(finding.rule, finding.evidence[:7]) for finding in noted] == [
+        ("streams-unread", "1 files")
+    ]
+
+
+@pytest.mark.parametrize(
+    "file", [File(1 << 16, 3), File(REGULAR, 3, device=-1)], ids=["mode", "device"]
+)
+def test_a_status_that_no_kernel_gives_is_an_error(file: File) -> None:
+    tree, _, _ = tree_of({b"file": file})
+    with pytest.raises(CorruptError, match="something odd for 'lstatnslist'"):
+        list(tree.entries())
+
+
 def test_a_folder_that_cannot_be_listed_is_an_error_with_its_path() -> None:
     files = {b"folder": File(FOLDER, 2), b"folder/file": File(REGULAR, 3)}
     tree, _, _ = tree_of(files, unreadable=frozenset({b"folder"}))

@@ -102,7 +102,8 @@ class Library:
         function = getattr(self._library, "guestfs_" + name)
         result, taken = _SIGNATURES[name]
         function.restype, function.argtypes = result, (_HANDLE, *taken)
-        return function(self._handle, *arguments)  # type: ignore[no-any-return]
+        returned: int | bytes | None = function(self._handle, *arguments)
+        return returned
 
     def _pointer(self, name: str, *arguments: object) -> int:
         """Call a function that returns a pointer; a null pointer is an error."""
@@ -222,7 +223,8 @@ class Session:
     def handle(self, request: "dict[str, object]", body: bytes) -> Reply:
         """Do what a request asks for."""
         arguments = {name: value for name, value in request.items() if name != "op"}
-        return getattr(self, "do_" + str(request["op"]))(body, **arguments)  # type: ignore[no-any-return]
+        reply: Reply = getattr(self, "do_" + str(request["op"]))(body, **arguments)
+        return reply
 
     def do_launch(
         self, body: bytes, drives: "list[dict[str, str]]", memory_mib: int, is_verbose: bool

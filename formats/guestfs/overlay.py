@@ -5,6 +5,8 @@ The appliance's kernel writes when it replays a journal, assembles RAID or check
 
 from __future__ import annotations
 
+import threading
+
 from formats.core.source import BytesLike, ByteSource
 
 BLOCK_BYTES = 4096
@@ -25,16 +27,18 @@ class Budget:
     def __init__(self, limit_bytes: int) -> None:
         self.is_exceeded = False
         self._left = limit_bytes
+        self._lock = threading.Lock()
 
     def take(self, count: int) -> None:
         """Take so many bytes.
 
         :raises OverlayFullError: if there are not as many left.
         """
-        if count > self._left:
-            self.is_exceeded = True
-            raise OverlayFullError
-        self._left -= count
+        with self._lock:  # each disk has a thread
+            if count > self._left:
+                self.is_exceeded = True
+                raise OverlayFullError
+            self._left -= count
 
 
 class Overlay:

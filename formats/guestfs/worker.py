@@ -88,7 +88,7 @@ class Worker:
         self._waiting: deque[Ticket] = deque()
         self._buffer = bytearray()
         self._failure: str | None = None
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 closed in close()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
         child_input, requests = os.pipe()
         self._replies, child_output = os.pipe()
         self._requests = os.fdopen(requests, "wb")
@@ -193,7 +193,7 @@ class Worker:
         body = self._take(body_length, deadline, name, seconds)
         try:
             header = json.loads(data)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise self._fail("sent something that is no reply", error) from error
         if not isinstance(header, dict):
             raise self._fail("sent something that is no reply")

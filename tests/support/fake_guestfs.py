@@ -49,8 +49,8 @@ class GuestFS:
         pass
     def set_verbose(self, value):
         pass
-    def add_drive_opts(self, *arguments, **options):
-        pass
+    def add_drive_opts(self, export, server, **options):
+        self.drive = "nbd+unix:///" + export + "?socket=" + server[0].partition(":")[2]
     def set_event_callback(self, callback, events):
         self.callback = callback
     def close(self):
@@ -74,7 +74,7 @@ else:
 def fake_settings(folder: Path, launch: str = "pass", **seconds: float) -> EngineSettings:
     """Return settings whose interpreter has a made-up ``guestfs``.
 
-    :param launch: body of its ``launch`` method, one line.
+    :param launch: body of its ``launch`` method, one line; ``self.drive`` is the last disk.
     """
     launcher = folder / "launcher.py"
     launcher.write_text(_LAUNCHER.format(folder=os.fspath(folder), launch=launch))

@@ -16,13 +16,14 @@ import pytest
 
 from formats.core.errors import CorruptError, LimitError, MissingDependencyError
 from formats.core.origin import Origin
-from formats.core.source import MemorySource
+from formats.core.source import BytesLike, MemorySource
 from formats.guestfs import start as starting
 from formats.guestfs.binding import find_binding
 from formats.guestfs.engine import Appliance
 from formats.guestfs.settings import EngineSettings
 from formats.guestfs.worker import CHILD
 from tests.support.fake_guestfs import fake_settings
+from tests.support.programs import need
 
 DISK = MemorySource(bytes(4096), Origin(("disk.img",)))
 
@@ -168,6 +169,49 @@ def test_a_call_that_hangs_is_ended_by_its_limit_and_the_appliance_with_it(tmp_p
             appliance.devices()
 
 
+def test_a_child_gets_no_more_memory_than_it_may_have(tmp_path: Path) -> None:
+    launch = "GuestFS.list_devices = lambda self: bytearray(20 << 30)"
+    with (
+        Appliance([DISK], fake_settings(tmp_path, launch)) as appliance,
+        pytest.raises(CorruptError, match="libguestfs ended: MemoryError"),
+    ):
+        appliance.devices()
+
+
+def devices_after(command: str) -> str:
+    """Return a ``launch`` after which ``qemu-io`` does something, and the library fails by it."""
+    need("qemu-io")
+    return (
+        "GuestFS.list_devices = lambda self: subprocess.run("
+        f"['qemu-io', '-f', 'raw', '-c', '{command}', self.drive]) and fail('I/O error')"
+    )
+
+
+def test_a_kernel_that_writes_more_than_is_set_aside_is_told_apart(tmp_path: Path) -> None:
+    settings = replace(fake_settings(tmp_path, devices_after("write 0 2M")), overlay_mib=1)
+    disk = MemorySource(bytes(4 << 20), Origin(("disk.img",)))
+    with (
+        Appliance([disk], settings) as appliance,
+        pytest.raises(LimitError, match="wrote more than the 1 MiB that are set aside"),
+    ):
+        appliance.devices()
+
+
+def test_what_the_disk_has_is_said_and_not_what_the_kernel_made_of_it(tmp_path: Path) -> None:
+    class Damaged(MemorySource):
+        def read_at(self, offset: int, length: int) -> BytesLike:
+            raise CorruptError("a grain is damaged", origin=self.origin, offset=offset + length)
+
+    with (
+        Appliance(
+            [Damaged(bytes(4096), Origin(("disk.vmdk",)))],
+            fake_settings(tmp_path, devices_after("read 0 4k")),
+        ) as appliance,
+        pytest.raises(CorruptError, match=r"disk\.vmdk: a grain is damaged"),
+    ):
+        appliance.devices()
+
+
 def test_a_function_that_an_old_library_lacks_is_an_error(tmp_path: Path) -> None:
     with (
         Appliance([DISK], fake_settings(tmp_path)) as appliance,
@@ -183,8 +227,9 @@ def test_a_function_that_an_old_library_lacks_is_an_error(tmp_path: Path) -> Non
         "b'\\0\\0\\0\\2\\0\\0\\0\\0[]'",
         "b'\\0\\0\\0\\2\\0\\0\\0\\0{]'",
         "b'\\0\\0\\0\\2\\0\\0\\0\\0\\xff\\xff'",
+        "b'\\0\\1\\0\\0\\0\\0\\0\\0' + b'[' * 65536",
     ],
-    ids=["not framed", "no object", "no JSON", "no text"],
+    ids=["not framed", "no object", "no JSON", "no text", "nested without end"],
 )
 def test_what_is_no_reply_is_an_error(tmp_path: Path, garbage: str) -> None:
     pipe = "self.callback.__self__._channel._replies"

@@ -14,6 +14,8 @@ _SHORTEST_MATCH = 4
 _MORE = 12
 _CONTINUED = 15
 """A length of this goes on in the bytes that follow, up to the first below 255."""
+_MOST_BEYOND = 16 << 20
+"""How far a sequence may go beyond what is wanted: all of it is decoded. No unit is larger."""
 
 
 def lz4_decompress(data: BytesLike, max_bytes: int) -> bytes:
@@ -60,6 +62,8 @@ def lz4_decompress_start(data: BytesLike, size: int) -> bytes:
         raise CorruptError("an LZ4 block has no end") from None
     if position > len(data):
         raise CorruptError("an LZ4 block has no end")
+    if decoded - size > _MOST_BEYOND:
+        raise CorruptError(f"an LZ4 block goes on for {decoded:,} bytes")
     return lz4_decompress(bytes(data[:start]) + end, decoded + _MORE)[:size]
 
 

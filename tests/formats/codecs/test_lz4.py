@@ -60,3 +60,9 @@ def test_a_start_that_is_damaged_is_an_error() -> None:
     for block in (b"", b"\xf0", b"\x40abc", b"\x10a\0\0", b"\x1fa\x09\0\xff\xff"):
         with pytest.raises(CorruptError, match="an LZ4 block"):
             lz4_decompress_start(block, 100)
+
+
+def test_a_start_that_goes_on_for_ever_is_an_error_and_not_decoded() -> None:
+    block = b"\x1fa\x01\x00" + b"\xff" * (1 << 20) + b"\x00"
+    with pytest.raises(CorruptError, match="goes on for 267,386,900 bytes"):
+        lz4_decompress_start(block, 100)

@@ -92,7 +92,9 @@ class TarMember:
         """
         if self.regions is None:
             return slice_source(archive, self.offset, self.stored_bytes, origin)
-        return sparse_source(archive, self.offset, self.size, self.regions, origin)
+        return sparse_source(
+            archive, self.offset, self.stored_bytes, self.size, self.regions, origin
+        )
 
 
 def inner_path(path: bytes) -> bytes | None:

@@ -130,12 +130,20 @@ def _numbers(texts: Sequence[bytes], archive: ByteSource, offset: int) -> list[i
 
 
 def sparse_source(
-    archive: ByteSource, offset: int, size: int, regions: Regions, origin: Origin
+    archive: ByteSource, offset: int, stored: int, size: int, regions: Regions, origin: Origin
 ) -> MappedSource:
-    """Return ``size`` bytes of which the archive holds ``regions`` from ``offset`` on, one by one.
+    """Return ``size`` bytes, of which the archive holds ``stored`` from ``offset`` on.
 
-    :raises CorruptError: if they overlap, or lie outside.
+    :param regions: where they belong, one after the other.
+    :raises CorruptError: if these overlap, lie outside, or are more or fewer than are stored.
     """
+    mapped = sum(length for _, length in regions)
+    if mapped != stored:
+        raise _corrupt(
+            f"the map of a sparse member has {mapped:,} bytes, and {stored:,} are stored",
+            archive,
+            offset,
+        )
     segments: list[Segment] = []
     position = 0
     for start, length in regions:

@@ -337,18 +337,22 @@ def test_headers_that_make_no_sense_are_errors(name: str) -> None:
 
 @pytest.mark.parametrize("regions", ["0,5,3,5", "5,1,0,1", "0,20", "9223372036854775807,1", "9,2"])
 def test_sparse_pieces_that_overlap_or_lie_outside_are_errors(regions: str) -> None:
+    stored = sum(int(length) for length in regions.split(",")[1::2])
     data = _records(b"GNU.sparse.size=10", b"GNU.sparse.map=" + regions.encode())
-    data += _info("sparse", 20).tobuf() + bytes(BLOCK_BYTES)
+    data += _info("sparse", stored).tobuf() + bytes(BLOCK_BYTES)
     (member,) = _found(data)
-    with pytest.raises(CorruptError):
+    with pytest.raises(CorruptError, match="makes no sense"):
         member.source(MemorySource(data, ORIGIN), ORIGIN)
 
 
-def test_a_sparse_member_cannot_read_behind_its_archive() -> None:
-    data = _records(b"GNU.sparse.size=2000", b"GNU.sparse.map=0,2000") + _info("sparse", 1).tobuf()
-    data += bytes(BLOCK_BYTES)
-    (member,) = _found(data)
-    with pytest.raises(CorruptError):
+@pytest.mark.parametrize("regions", ["0,600", "0,2000", "0,511", "0,0", ""])
+def test_a_sparse_member_has_the_bytes_that_are_stored_and_no_others(regions: str) -> None:
+    """The member behind it is no part of it, and what is stored is not left out."""
+    records = [b"GNU.sparse.size=2000", b"GNU.sparse.map=" + regions.encode()]
+    data = _records(*records) + _info("sparse", 512).tobuf() + bytes(512)
+    data += _info("next", 2000).tobuf() + b"canary".ljust(2048, b"\0")
+    member, _ = _found(data)
+    with pytest.raises(CorruptError, match="512 are stored"):
         member.source(MemorySource(data, ORIGIN), ORIGIN)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from formats.bundles.tar_index import TarMember, inner_path, tar_members
 from formats.core.entry import Kind, join
-from formats.core.errors import CorruptError, UnsupportedError, quoted
+from formats.core.errors import CorruptError, LimitError, UnsupportedError, quoted
 from formats.core.limits import Limits
 from formats.core.origin import Origin
 from formats.core.reader import Siblings
@@ -31,6 +31,7 @@ class Members:
 
     def __init__(self, archive: ByteSource, limits: Limits) -> None:
         self.archive = archive
+        self._largest = limits.disk_virtual_bytes
         self._by_path: dict[bytes, TarMember] = {}
         self._twice: set[bytes] = set()
         limits = replace(limits, entries=min(limits.entries, _MAX_MEMBERS))
@@ -54,6 +55,7 @@ class Members:
 
         :raises CorruptError: if there are two; programs do not agree which one counts.
         :raises UnsupportedError: if it is a link or device.
+        :raises LimitError: if it is larger than a disk may be, by what it says of its holes.
         """
         member = self._by_path.get(path)
         if member is None:
@@ -71,6 +73,13 @@ class Members:
                 origin=self.archive.origin,
                 offset=member.header_offset,
                 hint="pack it again with the file itself: 'tar --dereference --hard-dereference'",
+            )
+        if member.size > self._largest:
+            raise LimitError(
+                f"has {quoted(path)} of {member.size:,} bytes, more than the {self._largest:,}"
+                " allowed",
+                origin=self.archive.origin,
+                offset=member.header_offset,
             )
         return member
 
@@ -122,7 +131,7 @@ class MemberSiblings:
         return self if path is None else MemberSiblings(self._members, folder_of(path))
 
     def _path(self, name: str) -> bytes | None:
-        path = inner_path(name.encode("utf-8", "surrogateescape"))
+        path = inner_path(path_of(name))
         return join(self._folder, path) if path else None
 
 
@@ -146,3 +155,11 @@ def is_junk(path: bytes) -> bool:
 def text_of(path: bytes) -> str:
     """Return a path as :class:`MemberSiblings` takes it."""
     return path.decode("utf-8", "surrogateescape")
+
+
+def path_of(text: str) -> bytes:
+    """Return the path that a text means; of a text that is no path, one that no member has."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # JSON may have half of a pair of surrogates
+        return text.encode("utf-8", "surrogatepass")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from itertools import islice
@@ -73,10 +72,12 @@ class _Head:
 
     :ivar files: by their path.
     :ivar tops: names at the archive's top, of whatever kind.
+    :ivar problem: what is wrong right behind them.
     """
 
     files: dict[bytes, TarMember] = field(default_factory=dict)
     tops: set[bytes] = field(default_factory=set)
+    problem: ConvertError | None = None
 
     @property
     def is_root_tree(self) -> bool:
@@ -86,7 +87,7 @@ class _Head:
 def _peek(source: ByteSource) -> _Head:
     """Return the first members; damage ends them."""
     head = _Head()
-    with suppress(ConvertError):
+    try:
         for member in islice(tar_members(source), _PEEKED_MEMBERS):
             path = inner_path(member.path)
             if not path or is_junk(path):
@@ -94,6 +95,8 @@ def _peek(source: ByteSource) -> _Head:
             head.tops.add(path.partition(b"/")[0])
             if member.kind is Kind.FILE:
                 head.files[path] = member.without_records()
+    except ConvertError as error:
+        head.problem = error
     return head
 
 
@@ -220,7 +223,7 @@ class TarReader:
         """
         head = _peek(source)
         if head.is_root_tree or not any(_is_disk(path) or is_machine(path) for path in head.files):
-            raise _without_disk(source, head)
+            raise head.problem or _without_disk(source, head)
         members = Members(source, context.limits)
         machines = [path for path in members.paths() if is_machine(path)]
         if machines:

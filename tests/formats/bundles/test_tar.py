@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from formats.core.errors import ConvertError, CorruptError, UnsupportedError
+from formats.core.errors import ConvertError, CorruptError, LimitError, UnsupportedError
+from formats.core.limits import Limits
 from tests.formats.bundles.support import archive, opened_by
 from tests.images.ovf import pack, package
 from tests.images.recipes import tiny_server
@@ -129,6 +130,29 @@ def test_damage_behind_the_first_members_is_an_error_not_another_format(tmp_path
     problem = _problem(path)
     assert isinstance(problem, CorruptError)
     assert problem.offset == 1024
+
+
+def test_an_archive_cut_short_in_its_only_disk_is_not_said_to_have_none(tmp_path: Path) -> None:
+    path = archive(tmp_path / "x", {"disk.raw": bytes(5000)})
+    path.write_bytes(path.read_bytes()[:3000])
+    problem = _problem(path)
+    assert isinstance(problem, CorruptError)
+    assert "cut short" in problem.message
+
+
+def test_a_disk_that_says_it_is_larger_than_any_is_refused(tmp_path: Path) -> None:
+    """A few bytes of a sparse member can state any size."""
+    need("tar")
+    with (tmp_path / "disk.raw").open("wb") as file:
+        file.write(b"x")
+        file.truncate(1 << 30)
+    run("tar", "-Scf", tmp_path / "x", "-C", tmp_path, "disk.raw")
+    with opened(tmp_path / "x") as artifact:
+        (disk,) = artifact.nodes[0].children
+        assert disk.volume.source.size == 1 << 30
+    with opened(tmp_path / "x", limits=Limits(disk_virtual_bytes=(1 << 30) - 1)) as artifact:
+        (disk,) = artifact.nodes[0].children
+        assert isinstance(disk.problem, LimitError)
 
 
 def test_archives_inside_archives_are_bounded(tmp_path: Path) -> None:

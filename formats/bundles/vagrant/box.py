@@ -17,7 +17,7 @@ from formats.core.errors import CorruptError, LimitError
 from formats.core.limits import Limits
 
 _MAX_SHOWN = 64
-"""Facts that are taken of an ``info.json``, and characters of a nested value."""
+"""Facts that are taken of an ``info.json``."""
 
 
 @dataclass(frozen=True, slots=True)

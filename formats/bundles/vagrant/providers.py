@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from formats.bundles.members import Members, folder_of
+from formats.bundles.members import Members, folder_of, path_of, text_of
 from formats.bundles.ovf.ova import open_member
 from formats.bundles.parts import unreadable
 from formats.bundles.tar import (
@@ -78,8 +78,7 @@ def _open_vmware(members: Members, box: Box, context: OpenContext) -> Volumes:
 
 def _open_libvirt(members: Members, box: Box, context: OpenContext) -> Volumes:
     """Open ``box.img``, or the disks that the metadata lists."""
-    names = [name.encode("utf-8", "surrogateescape") for name in box.disks]
-    paths = names or ([b"box.img"] if b"box.img" in members else [])
+    paths = [path_of(name) for name in box.disks] or ([b"box.img"] if b"box.img" in members else [])
     if not paths:
         return _open_any(members, box, context)
     return Volumes(disk_volumes(members, paths))
@@ -114,7 +113,7 @@ def _open_parallels(members: Members, box: Box, context: OpenContext) -> Volumes
 
 
 def _parallels_disk(members: Members, description: bytes, context: OpenContext) -> Volume:
-    label = folder_of(description).rpartition(b"/")[2].decode("utf-8", "replace")
+    label = text_of(folder_of(description))
     try:
         source = image_of(members, description, context.limits)
     except ConvertError as error:

@@ -47,7 +47,7 @@ _MODIFY = re.compile(
     r"""\.customize\s*\(?\s*\[\s*["']modifyvm["']\s*,\s*:id\s*,\s*["']--(memory|cpus)["']\s*,\s*["']?(\d+)"""
 )
 _REGION_AMI = re.compile(
-    r"""\.region_config\s*\(?\s*["']([\w-]+)["']\s*,.*?:?ami(?:\s*=>|:)\s*["']([\w-]+)["']""",
+    r"""\.region_config\s*\(?\s*["']([\w-]+)["']\s*,.{0,200}?:?ami(?:\s*=>|:)\s*["']([\w-]+)["']""",
     re.DOTALL,
 )
 

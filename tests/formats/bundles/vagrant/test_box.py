@@ -292,6 +292,24 @@ def test_a_disk_that_is_listed_and_missing_is_an_error(tmp_path: Path) -> None:
     assert [type(problem) for problem in problems] == [CorruptError, CorruptError]
 
 
+def test_a_name_that_is_no_text_is_the_name_of_no_disk(tmp_path: Path) -> None:
+    files = {"metadata.json": metadata("libvirt", disks=[{"path": "\ud800"}]), "box.img": ""}
+    with opened(archive(tmp_path / "x.box", files)) as artifact:
+        (child,) = artifact.nodes[0].children
+    assert isinstance(child.problem, CorruptError)
+    assert "missing" in str(child.problem)
+
+
+def test_parallels_disks_of_one_name_have_labels_of_their_own(tmp_path: Path) -> None:
+    description = DISK_DESCRIPTION.format(STORAGE.format(IMAGE.format("0.hds")))
+    files: dict[str, bytes | str] = {"metadata.json": metadata("parallels")}
+    for folder in ("a.pvm/disk.hdd", "b.pvm/disk.hdd"):
+        files |= {f"{folder}/DiskDescriptor.xml": description, f"{folder}/0.hds": named(folder)}
+    with opened(archive(tmp_path / "x.box", files)) as artifact:
+        node = artifact.nodes[0]
+        assert [child.volume.label for child in node.children] == heads(node)
+
+
 def test_what_the_box_says_is_added_to_its_machine(tmp_path: Path) -> None:
     files = {
         **BOXES["virtualbox"][0],

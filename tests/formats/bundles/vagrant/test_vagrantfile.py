@@ -125,6 +125,7 @@ def test_any_text_is_read_without_an_error(text: str) -> None:
         "x,\n" * 100_000,
         'config.vm.network "forwarded_port", ' + "guest: 1, " * 20_000,
         ".region_config 'a', " + "ami " * 50_000,
+        (".region_config 'a'," * 210 + "x\n") * 500,
         'config.vm.network "forwarded_port",' + "a" * 200_000,
         "<<-" * 100_000,
         ".memory" * 50_000,

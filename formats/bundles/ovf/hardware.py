@@ -92,6 +92,7 @@ def read_hardware(system: Element, configuration: str | None) -> Hardware:
     items = _items(section, configuration)
     for item in items:
         _take(item, found)
+    found.networks = list(dict.fromkeys(found.networks))
     controllers = {item.instance: item for item in items if item.kind in _CONTROLLERS}
     drives = [item for item in items if item.kind == _HARD_DISK]
     drives.sort(key=lambda drive: _place(drive, controllers))
@@ -138,8 +139,7 @@ def _take(item: _Item, found: Hardware) -> None:
         size = bytes_of(quantity, item.text("AllocationUnits") or "MegaBytes")
         found.memory = shown_bytes(size) if size is not None else quantity
     elif item.kind == _ETHERNET:
-        network = item.text("Connection")
-        if network and network not in found.networks:
+        if network := item.text("Connection"):
             found.networks.append(network)
     elif item.kind in _REMOVABLE:
         found.removable += [(_REMOVABLE[item.kind], resource) for resource in _resources(item)]

@@ -51,7 +51,7 @@ class BlockSource:
             data = self._guest.read_device(self._name, offset, length)
         except CallError as error:
             otherwise = InputReadError(
-                f"libguestfs cannot read it: {error.message}", origin=self.origin, offset=offset
+                f"libguestfs cannot read it: {error.reason}", origin=self.origin, offset=offset
             )
             raise self._guest.explain(error, otherwise) from error
         if len(data) != length:

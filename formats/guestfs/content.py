@@ -67,7 +67,7 @@ class ReadAhead:
                 data = self._guest.finish(piece.ticket).body
             except CallError as error:
                 otherwise = InputReadError(
-                    f"libguestfs cannot read it: {error.message}",
+                    f"libguestfs cannot read it: {error.reason}",
                     origin=self._guest.origin,
                     offset=offset,
                 )

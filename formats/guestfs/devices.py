@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from formats.guestfs.worker import CallError
 ENCRYPTED_KINDS = frozenset({"crypto_LUKS", "BitLocker"})
 _DISKS = ("/dev/sd", "/dev/vd")
 _MAPPER = "/dev/mapper/"
+_ARRAY_PARTITION = re.compile(r"(/dev/md\d+)p\d+")
 _NESTED_MAX = 8
 
 
@@ -122,14 +124,13 @@ class _Places:
         """Return what a device was made from."""
         if name in self._opened:
             return [self._opened[name]]
+        if partition := _ARRAY_PARTITION.fullmatch(name):
+            return [partition[1]]
         if name.startswith("/dev/md"):
             members = [
                 record.get("mdstat_device") for record in self._guest.records("md_stat", name)
             ]
-            # a partition of an array has none
-            return [f"/dev/{member}" for member in members] or [
-                self._guest.text("part_to_dev", name)
-            ]
+            return [member for member in members if isinstance(member, str)]
         return self._groups.get(name.removeprefix("/dev/").partition("/")[0], [])
 
 

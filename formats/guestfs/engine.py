@@ -164,7 +164,7 @@ class Appliance:
         try:
             yield
         except CallError as error:
-            otherwise = CorruptError(f"libguestfs: {error.message}", origin=self._guest.origin)
+            otherwise = CorruptError(f"libguestfs: {error.reason}", origin=self._guest.origin)
             raise self._guest.explain(error, otherwise) from error
 
 

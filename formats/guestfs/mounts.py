@@ -112,9 +112,8 @@ def _try_to_mount(
 def _cannot_mount(guest: Guest, device: Device, kind: str, refusal: CallError) -> ConvertError:
     """Return the error, with what the appliance's kernel said."""
     origin = device.origin
-    said = refusal.message.split("\n")[0]
-    evidence = _kernel_line(guest, device) or said
-    if any(word in f"{said} {evidence}".lower() for word in _UNKNOWN_TO_KERNEL):
+    evidence = _kernel_line(guest, device) or refusal.reason
+    if any(word in f"{refusal.reason} {evidence}".lower() for word in _UNKNOWN_TO_KERNEL):
         return UnsupportedError(
             f"{kind} as it is here is unknown to the kernel of libguestfs: {evidence}",
             origin=origin,

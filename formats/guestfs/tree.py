@@ -126,7 +126,10 @@ class _Walk:
         """of the root folder; nested Btrfs subvolumes have others."""
 
     def entries(self) -> Iterator[Entry]:
-        root, _ = next(self._looked_at(b"/", b"", [self._point.lstrip(b"/")]))
+        try:
+            root, _ = next(self._looked_at(b"/", b"", [self._point.lstrip(b"/")]))
+        except CallError as error:
+            raise self._unreadable(b"", error) from error
         if root.kind is not Kind.FOLDER:
             raise CorruptError("its root is no folder", origin=self._origin)
         yield root
@@ -219,7 +222,7 @@ class _Walk:
 
     def _unreadable(self, path: bytes, error: CallError) -> ConvertError:
         otherwise = InputReadError(
-            f"libguestfs cannot read it: {error.message}", origin=self._origin
+            f"libguestfs cannot read it: {error.reason}", origin=self._origin
         )
         return naming(path, self._guest.explain(error, otherwise))
 

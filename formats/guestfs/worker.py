@@ -50,6 +50,11 @@ class CallError(Exception):
         self.message = message
         self.errno = errno
 
+    @property
+    def reason(self) -> str:
+        """The first line, without what the library advises its developers to do."""
+        return self.message.partition("\n")[0]
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:

@@ -42,7 +42,8 @@ ROOT = File(stat.S_IFDIR | 0o755, 1)
 class Double:
     """Answers as a worker does.
 
-    :param unreadable: folders that cannot be listed and files that cannot be read.
+    :param unreadable: folders that cannot be listed and files that cannot be read; with the root
+        among them, nothing can be looked at.
     :ivar requests: operations in the order in which they came.
     :ivar most_waiting: the most requests that were sent and not waited for, at any time.
     """
@@ -53,7 +54,7 @@ class Double:
         self.most_waiting = 0
         self._waiting = 0
         self._files = {POINT + b"/" + path if path else POINT: file for path, file in files.items()}
-        self._unreadable = {POINT + b"/" + path for path in unreadable}
+        self._unreadable = {POINT + b"/" + path if path else POINT for path in unreadable}
         self._ops: dict[str, Callable[[bytes, Mapping[str, Json]], bytes]] = {
             "readdir": self._readdir,
             "stats": self._stats,
@@ -97,6 +98,8 @@ class Double:
 
     def _looked_at(self, body: bytes) -> list[File]:
         folder, *names = body.split(b"\0")
+        if POINT in self._unreadable:
+            raise CallError("lstatnslist: qemu was killed\nTo see full error messages", 0)
         return [self._files[folder.rstrip(b"/") + b"/" + name] for name in names]
 
     def _stats(self, body: bytes, arguments: Mapping[str, Json]) -> bytes:

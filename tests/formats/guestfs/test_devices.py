@@ -60,9 +60,10 @@ def test_arrays_and_volumes_are_on_the_drives_of_what_they_are_made_from() -> No
     devices, _, _ = found(
         {
             ("list_md_devices",): ["/dev/md127", "/dev/md127p1"],
-            ("md_stat", "/dev/md127"): [{"mdstat_device": "sda"}, {"mdstat_device": "sdb"}],
-            ("md_stat", "/dev/md127p1"): [],
-            ("part_to_dev", "/dev/md127p1"): "/dev/md127",
+            ("md_stat", "/dev/md127"): [
+                {"mdstat_device": "/dev/sda"},
+                {"mdstat_device": "/dev/sdb"},
+            ],
             ("vgs",): ["vg0", "vg1"],
             ("vgpvuuids", "vg0"): ["aaa"],
             ("vgpvuuids", "vg1"): ["bbb", "gone"],

@@ -127,6 +127,12 @@ def test_a_folder_that_cannot_be_listed_is_an_error_with_its_path() -> None:
         list(tree.entries())
 
 
+def test_an_appliance_that_is_gone_is_an_error_from_the_first_path_on() -> None:
+    tree, _, _ = tree_of({}, unreadable=frozenset({b""}))
+    with pytest.raises(InputReadError, match=r"cannot read it: lstatnslist: qemu was killed$"):
+        list(tree.entries())
+
+
 def test_a_file_that_cannot_be_looked_at_is_an_error_with_its_folder() -> None:
     files = {b"folder": File(FOLDER, 2), b"folder/file": File(REGULAR, inode=-1)}
     tree, _, _ = tree_of(files)

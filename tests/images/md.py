@@ -68,6 +68,21 @@ def members(name: str, folder: Path) -> list[Path]:
     return unpacked("md_arrays", name, folder)
 
 
+def big_endian(member: Path) -> Path:
+    """Rewrite a superblock of version 0.90 as a machine of the other byte order writes it.
+
+    Words are of 32 bits; of each pair that is one number of 64, the high one then comes first.
+    """
+    data = bytearray(member.read_bytes())
+    offset = (len(data) & -65536) - 65536
+    words = list(struct.unpack_from("<1024I", data, offset))
+    for pair in (39, 41):
+        words[pair : pair + 2] = words[pair + 1], words[pair]
+    struct.pack_into(">1024I", data, offset, *words)
+    member.write_bytes(data)
+    return member
+
+
 def resealed(member: Path, offset: int, **fields: int) -> Path:
     """Change fields of a superblock of version 1 at ``offset``, and put its checksum right."""
     places = {
@@ -75,6 +90,7 @@ def resealed(member: Path, offset: int, **fields: int) -> Path:
         "layout": (76, "<I"),
         "chunk": (88, "<I"),
         "events": (200, "<Q"),
+        "members": (92, "<I"),
         "rows": (220, "<I"),
     }
     data = bytearray(member.read_bytes())

@@ -8,23 +8,32 @@ from pathlib import Path
 
 import pytest
 
-from formats.core.errors import AmbiguousError, ConvertError, CorruptError, UnsupportedError
+from formats.core.errors import (
+    AmbiguousError,
+    ConvertError,
+    CorruptError,
+    LimitError,
+    UnsupportedError,
+)
+from formats.core.limits import Limits
 from formats.core.opener import Node, open_artifact
 from formats.core.registry import Registry
-from formats.volumes.mdraid import READER
+from formats.core.source import FileSource
+from formats.volumes.mdraid import READER, version0
 from tests.images.kernel_made import numbered
 from tests.images.lvm import lvm_on
 from tests.images.md import (
     MD_MEMBER_BYTES,
     MD_VERSIONS,
     add_md_superblock,
+    big_endian,
     members,
     resealed,
 )
 from tests.images.recognised import blkid_type
 from tests.images.volumes import MIB, blank, opened, patch, reader_name, sfdisk
 from tests.support.disks import whole
-from tests.support.programs import corpus, run
+from tests.support.programs import corpus, need, run
 from tests.support.survey import unpacked
 
 _AT = {"1.1": 0, "1.2": 4096}
@@ -44,6 +53,12 @@ def _content(*paths: Path) -> bytes:
         if volume.problem is not None:
             raise volume.problem
         return whole(volume.volume.source)
+
+
+def _examined(path: Path, field: str) -> str:
+    """Return a field that ``mdadm --examine`` prints."""
+    need("mdadm")
+    return run("mdadm", "--examine", path).stdout.decode().split(f"{field} : ")[1].split("\n")[0]
 
 
 def test_either_member_of_a_mirror_alone_is_read(tmp_path: Path) -> None:
@@ -80,9 +95,7 @@ def test_two_copies_of_one_member_are_not_mixed(tmp_path: Path) -> None:
 
 def test_halves_that_went_on_without_each_other_are_told_apart(tmp_path: Path) -> None:
     failed, other = members("raid1-one-failed", tmp_path)
-    events = int(
-        run("mdadm", "--examine", other).stdout.split(b"Events : ")[1].split(b"\n")[0].decode()
-    )
+    events = int(_examined(other, "Events"))
     end = (failed.stat().st_size // 512 - 16 & ~7) * 512
     resealed(failed, end, events=events)
     with pytest.raises(AmbiguousError, match="says that 0 failed, and both are equally new"):
@@ -123,11 +136,71 @@ def test_far_copies_are_read_where_the_near_ones_are_missing(tmp_path: Path, nam
     del first
 
 
+def test_a_member_that_missed_more_than_one_event_is_stale(tmp_path: Path) -> None:
+    """Without having failed: a machine that lost its power while it wrote leaves one behind."""
+    first, second = members("raid1-1.2", tmp_path)
+    events = int(_examined(first, "Events"))
+    patch(first, 256 * 512, b"old")
+    for ahead, is_stale in ((1, False), (2, True)):
+        resealed(second, _AT["1.2"], events=events + ahead)
+        with open_artifact([first, second], registry=Registry([READER])) as artifact:
+            evidence = [finding.evidence for finding in artifact.findings]
+            start = bytes(artifact.nodes[-1].children[0].volume.source.read_at(0, 3))
+        assert any(f"it is stale: {events} events of" in text for text in evidence) == is_stale
+        assert (start == b"old") == (not is_stale)
+
+
+def test_a_member_that_has_no_place_in_the_array_is_not_read(tmp_path: Path) -> None:
+    paths = members("raid1-1.2", tmp_path)
+    for path in paths:
+        resealed(path, _AT["1.2"], members=1)
+    with open_artifact(paths, registry=Registry([READER])) as artifact:
+        (finding,) = artifact.findings
+        source = artifact.nodes[-1].children[0].volume.source
+        assert whole(source) == numbered(1792 * 512, "A")
+    assert finding.evidence == "1 is not used: it has no place in the array"
+
+
+@pytest.mark.parametrize("is_swapped", [False, True])
+def test_a_superblock_is_read_in_the_byte_order_of_its_machine(
+    tmp_path: Path, *, is_swapped: bool
+) -> None:
+    first, second = members("raid1-0.90", tmp_path)
+    if is_swapped:
+        big_endian(first)
+        big_endian(second)
+    theirs = ("--examine", *(("-e", "0.swap") if is_swapped else ()))
+    printed = run("mdadm", *theirs, first).stdout.decode()
+    source = FileSource(first)
+    superblock = version0.read(source, version0.place(source.size))
+    source.close()
+    assert f"Events : {superblock.events}\n" in printed
+    assert f"UUID : {superblock.uuid}\n" in printed
+    assert _content(first, second) == numbered(960 * 1024, "A")
+
+
+def test_an_array_larger_than_the_limit_is_refused(tmp_path: Path) -> None:
+    paths = members("linear-1.2", tmp_path)
+    limits = Limits(disk_virtual_bytes=MIB)
+    with open_artifact(paths, registry=Registry([READER]), limits=limits) as artifact:
+        assert isinstance(artifact.nodes[-1].children[0].problem, LimitError)
+
+
+def test_more_copies_than_members_are_corrupt(tmp_path: Path) -> None:
+    paths = members("raid10-near2-of-4", tmp_path)
+    for path in paths:
+        resealed(path, _AT["1.2"], layout=0x105)
+    problem = _volume(*paths).problem
+    assert isinstance(problem, CorruptError)
+    assert problem.message == "has the raid10 layout 0x105"
+
+
 @pytest.mark.parametrize(
     ("fields", "kind", "message"),
     [
         ({"features": 1 << 20}, UnsupportedError, "has features that are not known (0x100000)"),
         ({"layout": 77}, UnsupportedError, "a raid5 array with the layout 77"),
+        ({"members": 1}, CorruptError, "has 1 members"),
         ({"chunk": 0}, CorruptError, "has chunks of 0 bytes"),
         ({"chunk": 0xFFFFFFFF}, CorruptError, "has chunks of 2,199,023,255,040 bytes"),
     ],
@@ -147,12 +220,25 @@ def test_what_a_superblock_says_is_checked(
 def test_a_table_of_devices_is_as_large_as_a_superblock_has_room_for(tmp_path: Path) -> None:
     first, _ = members("raid1-1.2", tmp_path)
     assert _content(resealed(first, _AT["1.2"], rows=1920)) == numbered(1792 * 512, "A")
-    with open_artifact(
-        [resealed(first, _AT["1.2"], rows=1921)], registry=Registry([READER])
-    ) as artifact:
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"rows": 1921}, "the md superblock has a table of 1,921 devices"),
+        ({"members": 0}, "the md superblock is of an array of 0 members"),
+        ({"members": 1921}, "the md superblock is of an array of 1,921 members"),
+    ],
+)
+def test_numbers_that_no_superblock_has_are_corrupt(
+    tmp_path: Path, fields: dict[str, int], message: str
+) -> None:
+    first, _ = members("raid1-1.2", tmp_path)
+    resealed(first, _AT["1.2"], **fields)
+    with open_artifact([first], registry=Registry([READER])) as artifact:
         problem = artifact.nodes[0].problem
     assert isinstance(problem, CorruptError)
-    assert problem.message == "the md superblock has a table of 1,921 devices"
+    assert problem.message == message
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from formats.core.errors import ConvertError, CorruptError, LimitError
+from formats.core.errors import ConvertError, CorruptError, LimitError, UnsupportedError
 from formats.core.limits import DEFAULT_LIMITS
 from formats.core.opener import Node
 from formats.core.origin import Origin
@@ -319,6 +319,50 @@ def test_a_volume_that_is_being_moved_is_read_from_where_it_was(disk: Path) -> N
         (child,) = artifact.nodes[-1].children
         assert child.problem is None
         assert bytes(child.volume.source.read_at(0, 12)) == b"where it was"
+
+
+_RAID = """\
+vg {{
+id = "{id}"
+seqno = 3
+extent_size = 128
+physical_volumes {{ pv0 {{ id = "{pv}" pe_start = 2048 pe_count = 16 }} }}
+logical_volumes {{
+r {{ id = "{id}" status = ["VISIBLE"] segment_count = 1
+segment1 {{ start_extent = 0 extent_count = {count} {kind} device_count = 2 stripe_size = 8
+raid0_lvs = ["a", "b"] }} }}
+a {{ id = "{id}" segment_count = 1 segment1 {{ start_extent = 0 extent_count = 2 type = "striped"
+stripe_count = 1 stripes = ["pv0", 0] }} }}
+b {{ id = "{id}" segment_count = 1 segment1 {{ start_extent = 0 extent_count = 2 type = "striped"
+stripe_count = 1 stripes = ["pv0", 2] }} }} }} }}
+"""
+
+
+@pytest.mark.parametrize(
+    ("count", "kind", "error", "message"),
+    [
+        (2, 'type = "raid1"', None, ""),
+        (2, 'type = "raid10"', None, ""),
+        (4, 'type = "raid0"', None, ""),
+        (3, 'type = "raid1"', CorruptError, "an image of 131,072 bytes, of 196,608 that it needs"),
+        (5, 'type = "raid0"', CorruptError, "an image of 131,072 bytes, of 163,840 that it needs"),
+        (1, 'type = "raid10" data_copies = 3', CorruptError, "has 3 copies on 2 images"),
+        (1, 'type = "raid6"', CorruptError, "1 extents cannot be dealt out to 2 images"),
+        (2, 'type = "raid1" reshape_count = 1', UnsupportedError, "with 'reshape_count', as after"),
+        (1 << 40, 'type = "zero"', LimitError, "has 72,057,594,037,927,936 bytes, more than the"),
+    ],
+)
+def test_the_numbers_of_a_raid_volume_are_checked(
+    disk: Path, count: int, kind: str, error: type[ConvertError] | None, message: str
+) -> None:
+    text = _RAID.format(id=_PV_ID, pv=_pv_uuid(disk), count=count, kind=kind)
+    (child,) = _group(_forged(disk, text)).children
+    if error is None:
+        assert child.problem is None
+        assert child.volume.source.size == count * 128 * 512
+    else:
+        assert type(child.problem) is error
+        assert message in child.problem.message
 
 
 def test_a_part_that_is_made_of_itself_is_corrupt(disk: Path) -> None:

@@ -85,6 +85,15 @@ def test_reads_images_of_the_first_kind(tmp_path: Path, cluster_sectors: int) ->
         check_extents(disk)
 
 
+def test_only_half_of_the_size_counts_in_images_of_the_first_kind(tmp_path: Path) -> None:
+    image = old_disk(tmp_path / "disk.hdd", {0: b"x"}, size=MIB, cluster_sectors=128)
+    patch(image, 40, b"\xff\xff\xff\xff")
+    with opened(image, READER) as artifact:
+        content = whole(inside(artifact))
+    assert len(content) == MIB
+    assert content == qemu_content(image, "parallels", tmp_path)
+
+
 def test_reads_the_image_of_others(tmp_path: Path) -> None:
     image = corpus("other/qemu__parallels-v1")
     target = tmp_path / "oracle"

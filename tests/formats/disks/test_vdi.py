@@ -103,7 +103,7 @@ def test_facts_are_those_of_the_header(tmp_path: Path) -> None:
         }
 
 
-@pytest.mark.parametrize("kind", [3, 4])
+@pytest.mark.parametrize("kind", [1, 3, 4])
 def test_a_snapshot_is_refused_by_name(image: Path, kind: int) -> None:
     patch(image, 0x4C, bytes([kind]))
     patch(image, 0x1A8, bytes(15) + b"\1")

@@ -66,7 +66,7 @@ class LvmReader:
         "LVM2 physical volume",
         specification="lvm.conf(5), pvck(8), lvmraid(7)",
         reads="linear, striped, mirrored and RAID volumes over one or several disks, origins of"
-        " snapshots, volumes that are being moved; mirrors and RAID 10 also with images missing",
+        " snapshots, volumes that are being moved; RAID 1 and RAID 10 also with images missing",
         refuses="thin, cached, VDO, integrity and snapshot volumes, reshaping, each by name",
     )
 

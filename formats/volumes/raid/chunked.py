@@ -17,7 +17,7 @@ class ChunkedSource:
     """``chunks`` chunks, each read from the first of its copies that is there.
 
     :param members: None for those that are missing or must not be read.
-    :raises CorruptError: if a member is too small for the chunks on it.
+    :raises CorruptError: on reading, where a member is too small for the chunks on it.
     """
 
     def __init__(

@@ -17,6 +17,7 @@ from formats.core.opener import Artifact, Node, open_artifact
 from tests.images.btrfs_layouts import snapshot, subvolume
 from tests.images.ext_everything import KIB, fill, noise
 from tests.images.volumes import MIB, blank, loop_device
+from tests.images.workloads import clone_range, share
 from tests.support.listing import Row, kernel_listing, loop_mounted_writable, tree_listing
 from tests.support.programs import need, need_root, run
 
@@ -25,7 +26,6 @@ EMPTY = b"folder/inner"
 """In the snapshot, where only a name is of the subvolume that is there in the origin."""
 COMPRESSIONS = ("zlib:9", "lzo", "zstd:3")
 
-_FICLONERANGE = 0x4020940D
 _QUOTA_CTL, _ENABLE_SIMPLE_QUOTA = 0xC0109428, 4
 _NAME_BYTES = 10
 
@@ -79,12 +79,7 @@ def fill_extents(root: Path) -> None:
     """Add files with extents of all forms, shared ones among them."""
     folder = root / "extents"
     folder.mkdir()
-    (folder / "origin").write_bytes(text(512 * KIB, 11))
-    run("cp", "--reflink=always", folder / "origin", folder / "copy")
-    run("cp", "--reflink=always", folder / "origin", folder / "changed")
-    with (folder / "changed").open("r+b") as file:
-        os.pwrite(file.fileno(), b"changed", 200_000)
-    clone_range(folder / "origin", folder / "part", 128 * KIB, 64 * KIB, 512 * KIB)
+    share(folder, text(512 * KIB, 11))
     (folder / "punched").write_bytes(text(1024 * KIB, 5))
     run("fallocate", "--punch-hole", "-o", "300000", "-l", "500000", folder / "punched")
     run("fallocate", "--keep-size", "-o", "0", "-l", "900KiB", folder / "origin")
@@ -112,14 +107,6 @@ def fill_extents(root: Path) -> None:
 
 def _sync(folder: Path) -> None:
     run("btrfs", "filesystem", "sync", folder)
-
-
-def clone_range(source: Path, target: Path, start: int, length: int, at: int) -> None:
-    """Let a part of one file be shared with another, which is made if need be."""
-    target.touch()
-    with source.open("rb") as origin, target.open("r+b") as copy:
-        where = struct.pack("qQQQ", origin.fileno(), start, length, at)
-        fcntl.ioctl(copy.fileno(), _FICLONERANGE, where)
 
 
 def fill_compressed(folder: Path) -> None:

@@ -18,7 +18,6 @@ from pathlib import Path
 
 from formats.core.entry import Kind
 from tests.images.btrfs_everything import (
-    clone_range,
     copy,
     kernel_listings,
     mkfs,
@@ -26,6 +25,7 @@ from tests.images.btrfs_everything import (
     text,
 )
 from tests.images.ext_everything import noise
+from tests.images.workloads import clone_range, fsync
 from tests.support.listing import Row, loop_mounted_writable
 from tests.support.programs import run
 
@@ -93,21 +93,6 @@ def replayed_by_kernel(
             if row.kind is Kind.FOLDER and row.mtime_ns >= dirty.taken_ns and name in ours[path]:
                 rows[name] = replace(row, mtime_ns=ours[path][name].mtime_ns)
     return kernel
-
-
-def fsync(path: Path) -> None:
-    """Make a file or folder durable."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_synced(path: Path, content: bytes) -> None:
-    """Write a file and make it durable."""
-    path.write_bytes(content)
-    fsync(path)
 
 
 def exchange(first: Path, second: Path) -> None:

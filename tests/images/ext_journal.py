@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.images import workloads
+from tests.images.workloads import fsync, write_synced
 from tests.support.listing import Row, kernel_listing, loop_mounted_writable
 from tests.support.programs import run
 
@@ -97,16 +98,6 @@ def fill(root: Path) -> None:
     (root / "gone" / "deep").mkdir(parents=True)
 
 
-def write_synced(path: Path, content: bytes) -> None:
-    """Write a file and wait until it is durable."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
-    try:
-        os.write(descriptor, content)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def commit(root: Path) -> None:
     """Make everything durable through the journal.
 
@@ -116,16 +107,8 @@ def commit(root: Path) -> None:
         for name in files:
             path = os.path.join(folder, name)
             if os.path.isfile(path) and not os.path.islink(path):
-                _fsync(path, os.O_RDONLY)
-    _fsync(root, os.O_RDONLY | os.O_DIRECTORY)
-
-
-def _fsync(path: str | Path, flags: int) -> None:
-    descriptor = os.open(path, flags)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+                fsync(Path(path))
+    fsync(root)
 
 
 def change_everything(root: Path) -> None:
@@ -157,23 +140,8 @@ def change_everything(root: Path) -> None:
 
 
 def free_folders_and_reuse_their_blocks(root: Path) -> None:
-    """Make blocks metadata in one transaction, and data of a file in a later one."""
-    for folder in range(12):
-        (root / f"many{folder}").mkdir()
-        for number in range(60):
-            (root / f"many{folder}" / f"{'m' * 100}{number}").touch()
-    commit(root)
-    for folder in range(12):
-        shutil.rmtree(root / f"many{folder}")
-    commit(root)
-    # Only a full filesystem is sure to use the very blocks that became free.
-    with (root / "full").open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(b"DATA" * 4096)
-        except OSError:
-            pass
-    commit(root)
+    """See :func:`tests.images.workloads.free_folders_and_reuse_their_blocks`."""
+    workloads.free_folders_and_reuse_their_blocks(root, 60, commit)
 
 
 def commit_often(root: Path) -> None:

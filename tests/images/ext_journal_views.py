@@ -1,43 +1,18 @@
-"""How a dirty copy of an ext filesystem looks to us, to the kernel, to e2fsck and to debugfs."""
+"""How a dirty copy of an ext filesystem looks without a replay, to e2fsck and to debugfs."""
 
 from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from formats.core.errors import CorruptError
-from formats.core.finding import Finding
-from formats.core.opener import open_artifact
-from formats.core.tree import Tree
 from formats.filesystems.ext import journal_recovery
-from tests.support.listing import (
-    Row,
-    kernel_listing,
-    loop_mounted,
-    loop_mounted_writable,
-    tree_listing,
-)
+from tests.support.filesystems import listing
+from tests.support.listing import Row, kernel_listing, loop_mounted
 from tests.support.programs import run
-
-
-@contextmanager
-def opened(image: Path) -> Iterator[tuple[Tree, list[Finding]]]:
-    with open_artifact([image]) as artifact:
-        (node,) = artifact.nodes
-        if node.problem is not None:
-            raise node.problem
-        assert node.tree is not None
-        yield node.tree, artifact.findings
-
-
-def listing(image: Path) -> dict[bytes, Row]:
-    with opened(image) as (tree, _):
-        return tree_listing(tree)
 
 
 def listing_unreplayed(image: Path, monkeypatch: pytest.MonkeyPatch) -> dict[bytes, Row]:
@@ -51,32 +26,6 @@ def listing_unreplayed(image: Path, monkeypatch: pytest.MonkeyPatch) -> dict[byt
             return listing(image)
         except CorruptError:
             return {}
-
-
-def listing_after_kernel(image: Path, filesystem: str) -> dict[bytes, Row]:
-    """Let the kernel replay a copy of ``image``, and return what it shows then."""
-    copy = image.with_suffix(".kernel")
-    shutil.copyfile(image, copy)
-    try:
-        with loop_mounted_writable(copy, filesystem):
-            pass  # a mount that may write is what replays
-        with loop_mounted(copy, filesystem) as root:
-            return kernel_listing(root)
-    finally:
-        copy.unlink()
-
-
-def kernel_refuses(image: Path, filesystem: str) -> bool:
-    """Tell whether the kernel does not mount a copy of ``image``."""
-    copy = image.with_suffix(".kernel")
-    shutil.copyfile(image, copy)
-    try:
-        with loop_mounted_writable(copy, filesystem):
-            return False
-    except AssertionError:
-        return True
-    finally:
-        copy.unlink()
 
 
 def listing_after_e2fsck(image: Path, filesystem: str) -> dict[bytes, Row]:
@@ -108,10 +57,3 @@ def journal_offset(image: Path, block: int) -> int:
     inode = re.search(r"^Journal inode: +(\d+)$", text, re.MULTILINE)[1]  # type: ignore[index]
     mapped = run("debugfs", "-R", f"bmap <{inode}> {block}", image).stdout
     return int(mapped) * block_bytes
-
-
-def overwrite(image: Path, offset: int, data: bytes) -> None:
-    """Change bytes of an image."""
-    with image.open("r+b") as file:
-        file.seek(offset)
-        file.write(data)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from formats.core.opener import open_artifact
 from formats.filesystems.xfs.checksums import set_checksum
 from formats.filesystems.xfs.superblock import CHECKSUM_OFFSET
+from tests.images import workloads
 from tests.images.ext_everything import KIB, fill
-from tests.support.listing import Row, loop_mounted_writable, tree_listing
+from tests.support.listing import Row, loop_mounted_writable
 from tests.support.programs import need, run
 
 LARGEST_DEVICE = (511, (1 << 18) - 1)
@@ -23,7 +22,6 @@ EXCHANGE_AND_PARENT = 0xC0
 """Two bits that this mkfs.xfs cannot set; of an empty filesystem they ask for nothing else."""
 
 _SUPERBLOCK_BYTES = 512
-_FICLONERANGE = 0x4020940D
 _FALLOCATE_KEEP_SIZE = 1
 _FALLOCATE_PUNCH_HOLE = 2
 _FALLOCATE_COLLAPSE_RANGE = 8
@@ -150,15 +148,8 @@ def share(root: Path) -> None:
     """Add files that share their blocks with another, whole and in parts (``reflink``)."""
     folder = root / "shared"
     folder.mkdir()
-    (folder / "origin").write_bytes(text(512 * KIB, 11))
-    run("cp", "--reflink=always", folder / "origin", folder / "copy")
-    run("cp", "--reflink=always", folder / "origin", folder / "changed")
-    with (folder / "changed").open("r+b") as file:
-        os.pwrite(file.fileno(), b"changed", 200_000)
-    with (folder / "origin").open("rb") as source, (folder / "part").open("wb") as target:
-        target.truncate(1024 * KIB)
-        where = struct.pack("qQQQ", source.fileno(), 128 * KIB, 64 * KIB, 512 * KIB)
-        fcntl.ioctl(target.fileno(), _FICLONERANGE, where)
+    workloads.share(folder, text(512 * KIB, 11))
+    os.truncate(folder / "part", 1024 * KIB)
 
 
 def _fallocate(file: int, mode: int, offset: int, length: int) -> None:
@@ -215,13 +206,3 @@ def without_duplicates(rows: dict[bytes, Row]) -> dict[bytes, Row]:
         )
         for path, row in rows.items()
     }
-
-
-def listing(image: Path) -> dict[bytes, Row]:
-    """Return what we read of an image with one filesystem; raise what is wrong with it."""
-    with open_artifact([image]) as artifact:
-        (node,) = artifact.nodes
-        if node.problem is not None:
-            raise node.problem
-        assert node.tree is not None
-        return tree_listing(node.tree)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,8 @@ import google_crc32c
 
 from formats.filesystems.xfs.checksums import set_checksum
 from formats.filesystems.xfs.superblock import CHECKSUM_OFFSET
+from tests.images import workloads
+from tests.images.workloads import write_synced
 from tests.images.xfs_everything import mkfs, text
 from tests.support.listing import Row, kernel_listing, loop_mounted_writable
 from tests.support.programs import run
@@ -140,23 +141,8 @@ def _fragment(path: Path) -> None:
 
 
 def free_folders_and_reuse_their_blocks(root: Path) -> None:
-    """Make blocks metadata in one transaction, and data of a file in a later one."""
-    for folder in range(12):
-        (root / f"many{folder}").mkdir()
-        for number in range(120):
-            (root / f"many{folder}" / f"{'m' * 100}{number}").touch()
-    log_write(root)
-    for folder in range(12):
-        shutil.rmtree(root / f"many{folder}")
-    log_write(root)
-    # Only a full filesystem is sure to use the very blocks that became free.
-    with (root / "full").open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(b"DATA" * 4096)
-        except OSError:
-            pass
-    log_write(root)
+    """See :func:`tests.images.workloads.free_folders_and_reuse_their_blocks`."""
+    workloads.free_folders_and_reuse_their_blocks(root, 120, log_write)
 
 
 def commit_often(root: Path) -> None:
@@ -192,16 +178,6 @@ def small_transactions(root: Path) -> None:
     """Write a dozen records, each with a change of its own."""
     for number in range(12):
         write_synced(root / f"step{number:02}", b"%d" % number)
-
-
-def write_synced(path: Path, content: bytes) -> None:
-    """Write a file and wait until it is durable."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
-    try:
-        os.write(descriptor, content)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @dataclass(frozen=True, slots=True)

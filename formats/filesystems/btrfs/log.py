@@ -7,6 +7,7 @@ of positions for which it is complete: a name there that it does not have was re
 
 from __future__ import annotations
 
+import bisect
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -37,6 +38,7 @@ from formats.filesystems.btrfs.items import (
     INODE_EXTREF,
     INODE_ITEM,
     INODE_REF,
+    MOST,
     ROOT_ITEM,
     TREE_LOG,
     VERITY_ITEMS,
@@ -78,6 +80,18 @@ class LoggedInode:
     names: dict[int, Named] = field(default_factory=dict)
     ranges: list[tuple[int, int]] = field(default_factory=list)
     extents: list[FileExtent] = field(default_factory=list)
+
+    def add_range(self, first: int, last: int) -> None:
+        """Take one more range, which does not begin before any other."""
+        if self.ranges and first <= self.ranges[-1][1]:
+            first, known = self.ranges.pop()
+            last = max(last, known)
+        self.ranges.append((first, last))
+
+    def covers(self, position: int) -> bool:
+        """Tell whether the names that there are around a position are all known."""
+        index = bisect.bisect_right(self.ranges, (position, MOST)) - 1
+        return index >= 0 and position <= self.ranges[index][1]
 
 
 SubvolumeLog = dict[int, LoggedInode]
@@ -160,11 +174,7 @@ class LogReader:
             for target, target_kind, name, _ in parse_names(data):
                 logged.names[offset] = Named(name, target, target_kind, offset)
         elif kind == DIR_LOG_INDEX:
-            end = _range_end(data)
-            if logged.ranges and offset <= logged.ranges[-1][1]:
-                offset, known = logged.ranges.pop()
-                end = max(end, known)
-            logged.ranges.append((offset, end))
+            logged.add_range(offset, _range_end(data))
         elif kind == EXTENT_DATA:
             has_sums = not logged.inode.flags & NO_DATA_SUMS
             sector_bytes = self._superblock.sector_bytes

@@ -6,14 +6,13 @@ folder's names and an inode's references say the same: of both, only names are k
 
 from __future__ import annotations
 
-import bisect
 from collections.abc import Container, Iterable, Iterator
 
 from formats.core.limits import Limits
 from formats.filesystems.btrfs.extents import FileExtent, overlaid
 from formats.filesystems.btrfs.index import Attributes, InodeIndex, checked_attributes
 from formats.filesystems.btrfs.inode import Inode, Named
-from formats.filesystems.btrfs.items import FIRST_FREE, INODE_ITEM, MOST
+from formats.filesystems.btrfs.items import FIRST_FREE, INODE_ITEM
 from formats.filesystems.btrfs.log import LoggedInode, SubvolumeLog
 
 _TYPE_MASK, _FOLDER, _FILE = 0xF000, 0x4000, 0x8000
@@ -88,7 +87,7 @@ class ReplayedInodes:
             folder = self._folder(number)
             for named in list(folder.names.values()):
                 kept = logged.names.get(named.position)
-                if (kept is None or kept.name != named.name) and _covers(logged, named.position):
+                if (kept is None or kept.name != named.name) and logged.covers(named.position):
                     folder.remove(named.name)
         known = self._below.inode(number)
         if known is not None and logged.only_exists:
@@ -113,7 +112,6 @@ class ReplayedInodes:
             return
         if self.inode(number) is None:
             return
-        names.remove(name)
         referred = self._log.get(number)
         if referred is None or (folder, name) not in referred.refs:
             self._add(folder, logged)
@@ -188,9 +186,3 @@ class _Folder:
     def names_of(self, number: int) -> list[bytes]:
         """Return the names that lead to an inode, sorted."""
         return sorted(self._of.get(number, ()))
-
-
-def _covers(logged: LoggedInode, position: int) -> bool:
-    """Tell whether the log has all names of a folder around a position."""
-    index = bisect.bisect_right(logged.ranges, (position, MOST)) - 1
-    return index >= 0 and position <= logged.ranges[index][1]

@@ -44,7 +44,7 @@ class DataReader:
         self._tree = tree
         self._checksum = checksum
         self._sector_bytes = sector_bytes
-        self._logged = list(self._disjoint(logged))
+        self._logged = list(_without_parts(logged))
         self._last = Sums(0, 0, b"")
         """The item that was needed last: the next sector is likely in it too."""
 
@@ -74,16 +74,6 @@ class DataReader:
                 for at in range(logical, logical + length, sector_bytes)
             ]
         )
-
-    def _disjoint(self, sums: Sequence[Sums]) -> Iterator[Sums]:
-        """Yield checksums by address, each sector's once."""
-        end = 0
-        for one in sorted(sums):
-            if one.end > end:
-                start = max(one.start, end)
-                skip = (start - one.start) // self._sector_bytes * self._checksum.size
-                yield Sums(start, one.end, one.data[skip:])
-                end = one.end
 
     def _expected(self, logical: int, length: int) -> bytes:
         parts: list[bytes] = []
@@ -129,3 +119,15 @@ class DataReader:
 def parse_sums(start: int, data: bytes, checksum: Checksum, sector_bytes: int) -> Sums:
     """Return what one item of checksums has."""
     return Sums(start, start + len(data) // checksum.size * sector_bytes, data)
+
+
+def _without_parts(sums: Sequence[Sums]) -> Iterator[Sums]:
+    """Yield checksums by address, and none that are a part of others.
+
+    So the last ones that begin before an address have it if any have.
+    """
+    end = 0
+    for one in sorted(sums):
+        if one.end > end:
+            yield one
+            end = one.end

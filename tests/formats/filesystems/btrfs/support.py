@@ -9,6 +9,8 @@ from pathlib import Path
 
 import google_crc32c
 
+from formats.core.limits import Limits
+from tests.images.btrfs_everything import listings
 from tests.images.volumes import patch
 
 SUPERBLOCK = 0x10000
@@ -52,3 +54,8 @@ def write_node(image: Path, node: Node) -> None:
     """Put a node back, with its checksum right."""
     node.data[:4] = google_crc32c.value(bytes(node.data[32:])).to_bytes(4, "little")
     patch(image, node.at, bytes(node.data))
+
+
+def look(image: Path, limits: Limits) -> None:
+    """Read all subvolumes of an image."""
+    listings(image, limits=limits)

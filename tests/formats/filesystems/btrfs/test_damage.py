@@ -11,15 +11,16 @@ from pathlib import Path
 import google_crc32c
 import pytest
 
-from formats.core.errors import ConvertError, CorruptError, LimitError, UnsupportedError
-from formats.core.limits import DEFAULT_LIMITS, Limits
+from formats.core.errors import CorruptError, LimitError, UnsupportedError
+from formats.core.limits import DEFAULT_LIMITS
 from formats.core.opener import open_artifact
 from formats.filesystems.btrfs.compression import DECODERS, decompress
-from tests.formats.filesystems.btrfs.support import SUPERBLOCK, Node, nodes, write_node
+from tests.formats.filesystems.btrfs.support import SUPERBLOCK, Node, look, nodes, write_node
 from tests.images.btrfs_everything import listings, mkfs, text
 from tests.images.btrfs_layouts import snapshot, subvolume
 from tests.images.ext_everything import noise
 from tests.images.volumes import MIB, blank, loop_device, patch, reader_name
+from tests.support.filesystems import TYPED, outcome
 from tests.support.listing import (
     Row,
     difference,
@@ -32,7 +33,6 @@ from tests.support.programs import need, need_root, run
 COPY = 64 * MIB
 NODE = 4096
 HEADER_BYTES, ITEM, POINTER = 101, struct.Struct("<QBQII"), struct.Struct("<QBQQQ")
-_TYPED = frozenset({"corrupt", "unsupported", "limit-exceeded"})
 
 # Offsets in the superblock.
 FLAGS, GENERATION, TOTAL, DEVICES, SECTOR, INCOMPAT, COMPAT_RO, CSUM_TYPE = (
@@ -298,9 +298,9 @@ def test_any_changed_byte_gives_a_tree_or_a_typed_error(sound: Path, image: Path
             place = chance.choice([at for at in range(80, NODE) if node.data[at]])
             changed.data[place] = chance.choice([0, 0xFF, 0x80, 1, chance.randrange(256)])
         write_node(image, changed)
-        outcomes[_outcome(image, limits)] += 1
+        outcomes[outcome(image, limits, look)] += 1
         patch(image, node.at, bytes(node.data))
-    assert {"tree", "corrupt"} <= set(outcomes) <= {"tree", *_TYPED}
+    assert {"tree", "corrupt"} <= set(outcomes) <= {"tree", *TYPED}
 
 
 def _in_use(image: Path) -> list[Node]:
@@ -310,14 +310,6 @@ def _in_use(image: Path) -> list[Node]:
         int(line.split()[1]) for line in shown.splitlines() if line.startswith(("leaf ", "node "))
     }
     return [node for node in nodes(image) if struct.unpack_from("<Q", node.data, 48)[0] in used]
-
-
-def _outcome(image: Path, limits: Limits) -> str:
-    try:
-        listings(image, limits=limits)
-    except ConvertError as error:
-        return error.code
-    return "tree"
 
 
 def test_an_image_that_is_cut_is_said_to_be(image: Path) -> None:

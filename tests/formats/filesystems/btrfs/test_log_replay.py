@@ -12,20 +12,19 @@ import pytest
 from formats.core.errors import CorruptError, UnsupportedError
 from formats.core.opener import open_artifact
 from tests.formats.filesystems.btrfs.support import TREE_LOG, nodes
-from tests.images.btrfs_everything import clone_range, copy, listings, made_on, text, trees
+from tests.images.btrfs_everything import copy, listings, made_on, text, trees
 from tests.images.btrfs_layouts import subvolume
 from tests.images.btrfs_log import (
     DirtyCopy,
     Workload,
     dirty_copy,
     exchange,
-    fsync,
     replayed_by_kernel,
     workload_of,
-    write_synced,
 )
 from tests.images.ext_everything import noise
 from tests.images.volumes import patch
+from tests.images.workloads import clone_range, fsync, write_synced
 from tests.support.listing import Row, difference, tree_listing
 from tests.support.programs import need, need_root, run
 
@@ -151,6 +150,18 @@ def _room_in_advance(root: Path) -> None:
     fsync(root / "base/large")
 
 
+def _a_file_that_was_removed_while_open(root: Path) -> None:
+    """The log has it without a name, and what the last commit has of it stays."""
+    descriptor = os.open(root / "base/11", os.O_RDWR)
+    try:
+        os.pwrite(descriptor, b"changed" * 500, 0)
+        (root / "base/11").unlink()
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    write_synced(root / "something", b"so that there is a log")
+
+
 def _folders_in_place_of_others(root: Path) -> None:
     for number in range(10):
         (root / "base" / f"{number:02}").unlink()
@@ -172,6 +183,7 @@ WORKLOADS: dict[str, Callable[[Path], None]] = {
     "attributes": _attributes,
     "a new tree": _a_new_tree,
     "room in advance": _room_in_advance,
+    "a file that was removed while open": _a_file_that_was_removed_while_open,
     "folders in place of others": _folders_in_place_of_others,
     "a temporary file": _a_temporary_file,
 }

@@ -14,7 +14,6 @@ import pytest
 
 from formats.core.errors import ConvertError, CorruptError, LimitError, UnsupportedError
 from formats.core.limits import DEFAULT_LIMITS, Limits
-from formats.core.opener import open_artifact
 from tests.images.erofs import (
     BLOCK,
     DATA_BLOCK,
@@ -26,10 +25,9 @@ from tests.images.erofs import (
     mkfs_erofs,
     padded,
 )
-from tests.support.listing import Row, tree_listing
+from tests.support.filesystems import TYPED, listing, outcome
 from tests.support.memory_tree import varied
 
-_TYPED = frozenset({"corrupt", "unsupported", "limit-exceeded"})
 _SUPERBLOCK = 1024
 TEXT = varied(10_000)
 SOUND = Handmade(
@@ -39,27 +37,17 @@ SOUND = Handmade(
 )
 
 
-def read(image: Path, limits: Limits = DEFAULT_LIMITS) -> dict[bytes, Row]:
-    with open_artifact([image], limits=limits) as artifact:
-        (node,) = artifact.nodes
-        if node.problem is not None:
-            raise node.problem
-        if node.tree is None:
-            raise UnsupportedError("nothing known")
-        return tree_listing(node.tree)
-
-
 def problem_of(data: bytes, folder: Path) -> ConvertError:
     path = folder / "image"
     path.write_bytes(data)
     with pytest.raises(ConvertError) as caught:
-        read(path)
+        listing(path)
     return caught.value
 
 
 def test_the_handmade_image_is_read(tmp_path: Path) -> None:
     (tmp_path / "image").write_bytes(SOUND.image())
-    assert read(tmp_path / "image")[b"file"].size == len(TEXT)
+    assert listing(tmp_path / "image")[b"file"].size == len(TEXT)
 
 
 @pytest.mark.parametrize(
@@ -191,16 +179,24 @@ def test_a_damaged_folder_is_an_error(
     assert message in error.message
 
 
+def test_an_inline_tail_of_more_than_its_block_is_an_error(tmp_path: Path) -> None:
+    image = bytearray(SOUND.image())
+    struct.pack_into("<I", image, BLOCK + 8, BLOCK - 16)  # of the root folder, behind 32 bytes
+    error = problem_of(bytes(image), tmp_path)
+    assert isinstance(error, CorruptError)
+    assert "has an inline tail of more than a block" in error.message
+
+
 def test_an_extent_never_gives_more_than_its_size(tmp_path: Path) -> None:
     bomb = replace(SOUND, data=padded(DEFLATE_BOMB), algorithms=2)
     (tmp_path / "image").write_bytes(bomb.image())
-    assert read(tmp_path / "image")[b"file"].size == 10_000
+    assert listing(tmp_path / "image")[b"file"].size == 10_000
 
 
 def test_a_file_that_is_too_large_is_a_limit(tmp_path: Path) -> None:
     (tmp_path / "image").write_bytes(SOUND.image())
     with pytest.raises(LimitError, match="holes included"):
-        read(tmp_path / "image", Limits(file_bytes=9_999))
+        listing(tmp_path / "image", Limits(file_bytes=9_999))
 
 
 def test_a_superblock_that_is_not_what_its_checksum_is_of_is_an_error(
@@ -238,14 +234,8 @@ def test_whatever_is_damaged_the_outcome_is_a_tree_or_a_typed_error(
         for _ in range(chance.choice((1, 4, 30))):
             damaged[chance.randrange(_SUPERBLOCK + 4, len(sound))] = chance.randrange(256)
         (tmp_path / "image").write_bytes(damaged)
-        try:
-            read(tmp_path / "image")
-            outcomes["read"] += 1
-        except ConvertError as error:
-            outcomes[error.code] += 1
-    assert outcomes["read"]
-    assert outcomes["corrupt"]
-    assert outcomes.keys() <= {"read", *_TYPED}
+        outcomes[outcome(tmp_path / "image", DEFAULT_LIMITS)] += 1
+    assert {"tree", "corrupt"} <= set(outcomes) <= {"tree", *TYPED}
 
 
 def test_an_image_that_is_cut_short_is_an_error(sound: bytes, tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ import pytest
 import zstandard
 
 from formats.core.errors import UnsupportedError
-from formats.core.opener import open_artifact
 from tests.images.erofs import (
     BLOCK,
     DATA_BLOCK,
@@ -28,7 +27,8 @@ from tests.images.erofs import (
 )
 from tests.images.ext_everything import noise
 from tests.images.squashfs import fill_for_blocks
-from tests.support.listing import Row, difference, kernel_listing, loop_mounted, tree_listing
+from tests.support.filesystems import listing
+from tests.support.listing import Row, difference, kernel_listing, loop_mounted
 from tests.support.memory_tree import varied
 from tests.support.programs import corpus, need, need_root
 
@@ -59,15 +59,6 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fill_for_blocks(folder)
     (folder / "names" / ("n" * 255)).rename(folder / "names" / ("n" * 254))  # all that 1.5 takes
     return folder
-
-
-def listing(image: Path) -> dict[bytes, Row]:
-    with open_artifact([image]) as artifact:
-        (node,) = artifact.nodes
-        if node.problem is not None:
-            raise node.problem
-        assert node.tree is not None
-        return tree_listing(node.tree)
 
 
 def kernels(image: Path) -> dict[bytes, Row]:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.images.ext_journal_views import listing, listing_after_e2fsck, listing_after_kernel
+from tests.images.ext_journal_views import listing_after_e2fsck
+from tests.support.filesystems import listing, listing_after_kernel
 from tests.support.listing import difference, kernel_listing, loop_mounted
 from tests.support.programs import need, need_root
 from tests.support.survey import unpacked

@@ -17,16 +17,11 @@ import pytest
 
 from formats.core.entry import Kind
 from formats.core.errors import CorruptError, UnsupportedError
-from tests.images.ext_journal import DirtyCopy, attempts, dirty_copy, fill, write_synced
-from tests.images.ext_journal_views import (
-    journal_offset,
-    kernel_refuses,
-    listing,
-    listing_after_kernel,
-    listing_unreplayed,
-    opened,
-    overwrite,
-)
+from tests.images.ext_journal import DirtyCopy, attempts, dirty_copy, fill
+from tests.images.ext_journal_views import journal_offset, listing_unreplayed
+from tests.images.volumes import patch
+from tests.images.workloads import write_synced
+from tests.support.filesystems import kernel_refuses, listing, listing_after_kernel, opened
 from tests.support.listing import Row, difference
 from tests.support.programs import need, need_root, run
 
@@ -326,7 +321,7 @@ def _damaged(folder: Path, block: int, at: int) -> Path:
     with copy.image.open("rb") as file:
         file.seek(offset)
         (byte,) = file.read(1)
-    overwrite(copy.image, offset, bytes([byte ^ 0x40]))
+    patch(copy.image, offset, bytes([byte ^ 0x40]))
     return copy.image
 
 

@@ -16,19 +16,16 @@ from tests.images.ext_journal import (
     delete_while_open,
     dirty_copy,
     free_folders_and_reuse_their_blocks,
-    write_synced,
 )
 from tests.images.ext_journal_views import (
     commit_blocks,
     journal_offset,
-    kernel_refuses,
-    listing,
     listing_after_e2fsck,
-    listing_after_kernel,
     listing_unreplayed,
-    opened,
-    overwrite,
 )
+from tests.images.volumes import patch
+from tests.images.workloads import write_synced
+from tests.support.filesystems import kernel_refuses, listing, listing_after_kernel, opened
 from tests.support.listing import difference
 from tests.support.programs import need, need_root, run
 
@@ -169,7 +166,7 @@ def test_a_transaction_without_its_commit_did_not_happen(checksums: str, tmp_pat
     copy = dirty_copy(tmp_path, two_commits, mke2fs=("-O", checksums, "-b", "1024"))
     assert b"second" in listing(copy.image)
     _, last = commit_blocks(copy.image)[-1]
-    overwrite(copy.image, journal_offset(copy.image, last), bytes(1024))
+    patch(copy.image, journal_offset(copy.image, last), bytes(1024))
     ours = listing(copy.image)
     assert b"first" in ours
     assert b"second" not in ours
@@ -189,7 +186,7 @@ def _damaged(folder: Path, *, back: int, at: int, mke2fs: tuple[str, ...], optio
     with copy.image.open("rb") as file:
         file.seek(offset)
         (byte,) = file.read(1)
-    overwrite(copy.image, offset, bytes([byte ^ 0x40]))
+    patch(copy.image, offset, bytes([byte ^ 0x40]))
     return copy.image
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from formats.core.errors import CorruptError
-from tests.images.ext_journal_views import listing, overwrite
+from tests.images.volumes import patch
+from tests.support.filesystems import assert_refused_at
 from tests.support.programs import need, run
 
 _BLOCK_BYTES = 1024
@@ -46,23 +46,16 @@ def block_of_file(image: Path, name: str) -> int:
     return int(found[1])
 
 
-def assert_refused(image: Path, path: str, reason: str) -> None:
-    with pytest.raises(CorruptError) as caught:
-        listing(image)
-    assert caught.value.message.startswith(f"'{path}': ")
-    assert reason in caught.value.message
-
-
 def test_a_folder_inside_itself(tmp_path: Path) -> None:
     image = made(tmp_path, "extent")
     debugfs(image, "link /folder /folder/inner/again")
-    assert_refused(image, "folder/inner/again", "a folder with two names")
+    assert_refused_at(image, "folder/inner/again", "a folder with two names")
 
 
 def test_the_root_inside_itself(tmp_path: Path) -> None:
     image = made(tmp_path, "extent")
     debugfs(image, "link / /folder/root")
-    assert_refused(image, "folder/root", "a folder with two names")
+    assert_refused_at(image, "folder/root", "a folder with two names")
 
 
 def test_two_folders_with_the_same_blocks(tmp_path: Path) -> None:
@@ -70,25 +63,25 @@ def test_two_folders_with_the_same_blocks(tmp_path: Path) -> None:
     debugfs(image, "mkdir /twin")
     block = debugfs(image, "bmap /folder 0").strip()
     debugfs(image, f"set_inode_field /twin block[0] {block}")
-    assert_refused(image, "twin/inner", "a folder with two names")
+    assert_refused_at(image, "twin/inner", "a folder with two names")
 
 
 def test_an_indirect_block_that_is_also_a_double_indirect_one(tmp_path: Path) -> None:
     image = made(tmp_path, "^extent,^64bit")
     debugfs(image, f"set_inode_field /file block[DIND] {block_of_file(image, 'IND')}")
-    assert_refused(image, "file", "an indirect block is used twice")
+    assert_refused_at(image, "file", "an indirect block is used twice")
 
 
 def test_a_double_indirect_block_that_leads_to_itself(tmp_path: Path) -> None:
     image = made(tmp_path, "^extent,^64bit")
     block = block_of_file(image, "DIND")
-    overwrite(image, block * _BLOCK_BYTES, struct.pack("<I", block))
-    assert_refused(image, "file", "an indirect block is used twice")
+    patch(image, block * _BLOCK_BYTES, struct.pack("<I", block))
+    assert_refused_at(image, "file", "an indirect block is used twice")
 
 
 def test_an_extent_tree_node_that_leads_to_itself(tmp_path: Path) -> None:
     image = made(tmp_path, "extent")
     block = block_of_file(image, r"ETB\d")
     node = struct.pack("<4HI IIHH", 0xF30A, 1, 84, 1, 0, 0, block, 0, 0)
-    overwrite(image, block * _BLOCK_BYTES, node)
-    assert_refused(image, "file", "a node has magic 0xf30a, depth 1")
+    patch(image, block * _BLOCK_BYTES, node)
+    assert_refused_at(image, "file", "a node has magic 0xf30a, depth 1")

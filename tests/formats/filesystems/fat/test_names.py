@@ -125,6 +125,12 @@ def test_a_long_name_with_a_piece_missing_is_left_aside(empty: Fat, missing: int
     assert names(empty, *entries, short(SHORT)) == [b"LONGNA~1.TXT"]
 
 
+def test_a_long_name_with_a_piece_of_another_is_left_aside(empty: Fat) -> None:
+    entries = long("A name of three pieces, which is long", SHORT)
+    entries[1] = long("A name of three pieces, but another name", b"LONGNA~2TXT")[1]
+    assert names(empty, *entries, short(SHORT)) == [b"LONGNA~1.TXT"]
+
+
 def test_pieces_in_the_wrong_order_and_twice_are_left_aside(empty: Fat) -> None:
     first, second, third = long("A name of three pieces, which is long", SHORT)
     for entries in ([first, third, second], [first, second, second, third], [third] * 3):

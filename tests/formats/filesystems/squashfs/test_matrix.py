@@ -12,7 +12,8 @@ from formats.core.entry import Kind
 from formats.core.opener import open_artifact
 from tests.images.ext_everything import KIB, MIB, noise
 from tests.images.squashfs import EXTENDED_FILE, NONE, Handmade, fill_for_blocks, mksquashfs
-from tests.support.listing import Row, difference, kernel_listing, loop_mounted, tree_listing
+from tests.support.filesystems import listing
+from tests.support.listing import Row, difference, kernel_listing, loop_mounted
 from tests.support.programs import need, need_root, run
 
 COMPRESSORS = {
@@ -53,15 +54,6 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("everything")
     fill_for_blocks(folder)
     return folder
-
-
-def listing(image: Path) -> dict[bytes, Row]:
-    with open_artifact([image]) as artifact:
-        (node,) = artifact.nodes
-        if node.problem is not None:
-            raise node.problem
-        assert node.tree is not None
-        return tree_listing(node.tree)
 
 
 def kernels(image: Path) -> dict[bytes, Row]:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from formats.core.opener import open_artifact
-from tests.images.xfs_everything import listing, without_duplicates
+from tests.images.xfs_everything import without_duplicates
+from tests.support.filesystems import listing
 from tests.support.listing import difference, kernel_listing, loop_mounted
 from tests.support.programs import need, need_root, run
 from tests.support.survey import unpacked

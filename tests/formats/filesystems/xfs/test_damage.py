@@ -18,8 +18,9 @@ from formats.core.opener import open_artifact
 from formats.filesystems.xfs.blocks import FOLDER_HEADER
 from formats.filesystems.xfs.checksums import set_checksum
 from tests.images import xfs_v4
-from tests.images.ext_journal_views import overwrite
-from tests.images.xfs_everything import listing, made, mkfs, set_incompat, text, xfs_db
+from tests.images.volumes import patch
+from tests.images.xfs_everything import made, mkfs, set_incompat, text, xfs_db
+from tests.support.filesystems import TYPED, listing, opened, outcome
 from tests.support.listing import (
     difference,
     kernel_listing,
@@ -29,7 +30,6 @@ from tests.support.listing import (
 )
 from tests.support.programs import need, need_root, run
 
-_TYPED = frozenset({"corrupt", "unsupported", "limit-exceeded"})
 _ATTRIBUTES = rb"(?s)(?<=\0\0\0\0)(?:\xfb\xee|\xfe\xbe)\0\0"
 """Magic of their blocks: leaf, node."""
 
@@ -102,7 +102,7 @@ def test_what_version_4_has_and_is_not_read_is_refused_by_name(
     image = mkfs(tmp_path / "image", "-m crc=0")
     place = {"versionnum": 100, "features2": 200}[field]
     number = int(value, 16)
-    overwrite(image, place, struct.pack(">I" if field == "features2" else ">H", number))
+    patch(image, place, struct.pack(">I" if field == "features2" else ">H", number))
     with pytest.raises(UnsupportedError, match=name):
         listing(image)
 
@@ -140,7 +140,7 @@ def test_a_wrong_checksum_is_an_error_that_names_the_path(
     with image.open("rb") as file:
         file.seek(offset)
         value = file.read(1)[0]
-    overwrite(image, offset, bytes([value ^ 0x40]))
+    patch(image, offset, bytes([value ^ 0x40]))
     with pytest.raises(CorruptError, match=f"'{path}'.* has checksum") as caught:
         listing(image)
     assert caught.value.offset is not None
@@ -162,7 +162,7 @@ def test_a_block_that_belongs_elsewhere_is_an_error(image: Path, place: int, rea
         block = bytearray(file.read(4096))
     block[place : place + 8] = (129).to_bytes(8, "big")
     set_checksum(block, FOLDER_HEADER.checksum)
-    overwrite(image, offset, bytes(block))
+    patch(image, offset, bytes(block))
     with pytest.raises(CorruptError, match=f"'folders/20': .*{reason}"):
         listing(image)
 
@@ -212,17 +212,12 @@ def test_a_folder_of_an_impossible_size_is_an_error(image: Path, size: int) -> N
 
 def look(image: Path, limits: Limits) -> None:
     """Read all metadata of an image, and the content of small files."""
-    with open_artifact([image], limits=limits) as artifact:
-        (node,) = artifact.nodes
-        if node.problem is not None:
-            raise node.problem
-        if node.tree is None:
-            raise UnsupportedError("nothing known")
-        entries = list(node.tree.entries())
-        node.tree.will_read(entries)
+    with opened(image, limits) as (tree, _):
+        entries = list(tree.entries())
+        tree.will_read(entries)
         for entry in entries:
             if entry.kind is Kind.FILE and entry.size < 100_000:
-                assert sum(map(len, node.tree.read(entry))) == entry.size
+                assert sum(map(len, tree.read(entry))) == entry.size
 
 
 @pytest.mark.parametrize("name", xfs_v4.MADE)
@@ -240,14 +235,10 @@ def test_any_changed_byte_gives_a_tree_or_a_typed_error(name: str, tmp_path: Pat
     for _ in range(15):
         place = chance.choice(chance.choice(marks)) + chance.randrange(200)
         value = chance.choice([0, 0xFF, 0x80, 1, chance.randrange(256)])
-        overwrite(image, place, bytes([value]))
-        try:
-            look(image, limits)
-            outcomes["tree"] += 1
-        except ConvertError as error:
-            outcomes[error.code] += 1
-        overwrite(image, place, data[place : place + 1])
-    assert {"tree", "corrupt"} <= set(outcomes) <= {"tree", *_TYPED}
+        patch(image, place, bytes([value]))
+        outcomes[outcome(image, limits, look)] += 1
+        patch(image, place, data[place : place + 1])
+    assert {"tree", "corrupt"} <= set(outcomes) <= {"tree", *TYPED}
 
 
 @pytest.fixture
@@ -264,7 +255,7 @@ def small(tmp_path: Path) -> Path:
 def test_a_damaged_superblock_gives_way_to_a_spare_one(small: Path, place: int) -> None:
     expected = listing(small)
     assert b"folder/file" in expected
-    overwrite(small, place, b"\x5a")
+    patch(small, place, b"\x5a")
     with open_artifact([small]) as artifact:
         (node,) = artifact.nodes
         assert node.problem is None
@@ -276,13 +267,21 @@ def test_a_damaged_superblock_gives_way_to_a_spare_one(small: Path, place: int) 
 
 
 def test_a_damaged_superblock_without_a_spare_one_is_an_error(small: Path) -> None:
-    overwrite(small, 84, b"\x5a")  # the size of groups, by which spare ones are found
+    patch(small, 84, b"\x5a")  # the size of groups, by which spare ones are found
     with pytest.raises(CorruptError, match=r"superblock is damaged: .*'xfs_repair' on a copy"):
         listing(small)
 
 
+def test_a_spare_superblock_that_says_something_else_of_the_groups_is_not_used(
+    small: Path,
+) -> None:
+    patch(small, 88, (3).to_bytes(4, "big"))  # the number of groups, which is 4
+    with pytest.raises(CorruptError, match="superblock is damaged: it has checksum"):
+        listing(small)
+
+
 def test_a_spare_superblock_is_what_xfs_repair_goes_by(small: Path) -> None:
-    overwrite(small, 57, b"\x5a")
+    patch(small, 57, b"\x5a")
     ours = listing(small)
     run("xfs_repair", small, check=False)
     with loop_mounted(small, "xfs") as root:

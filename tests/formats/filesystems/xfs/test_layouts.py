@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from formats.core.opener import open_artifact
-from tests.images.xfs_everything import listing, made, mkfs, without_duplicates, xfs_db
+from tests.images.xfs_everything import made, mkfs, without_duplicates, xfs_db
 from tests.images.xfs_proto import copied
+from tests.support.filesystems import listing
 from tests.support.listing import (
     Row,
     difference,

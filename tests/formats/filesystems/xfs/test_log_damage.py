@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from formats.core.errors import ConvertError, CorruptError, UnsupportedError
+from formats.core.errors import ConvertError, CorruptError, LimitError, UnsupportedError
 from formats.core.limits import MIB, Limits
 from formats.core.origin import Origin
 from formats.core.source import ByteSource, FileSource, MappedSource, MemorySource, Segment
-from formats.filesystems.xfs.log_record import Log
+from formats.filesystems.xfs.log_record import Log, read_record
 from formats.filesystems.xfs.log_recovery import recover
-from formats.filesystems.xfs.log_transactions import Item, ItemType
+from formats.filesystems.xfs.log_transactions import Item, ItemType, committed
 from formats.filesystems.xfs.replay_buffers import BufferReplay
 from formats.filesystems.xfs.replay_intents import Intents
 from formats.filesystems.xfs.replay_mappings import Mappings
@@ -31,10 +31,10 @@ from tests.images.xfs_log import (
     printed_records,
     small_transactions,
 )
+from tests.support.filesystems import TYPED, opened
 from tests.support.programs import need, need_root
 
 _LIMITS = Limits(replay_bytes=16 * MIB)
-_TYPED = frozenset({"corrupt", "unsupported", "limit-exceeded"})
 _WORDS = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x200, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 
 
@@ -120,7 +120,7 @@ _CHANGES = st.lists(
 def test_a_hostile_log_is_a_typed_error_or_replayed(
     changes: list[tuple[int, int, bytes]], changeable: Changeable
 ) -> None:
-    assert _outcome(changeable.changed(changes)) in {*_TYPED, "clean", "replayed"}
+    assert _outcome(changeable.changed(changes)) in {*TYPED, "clean", "replayed"}
 
 
 def test_an_unchanged_log_is_replayed(changeable: Changeable) -> None:
@@ -193,6 +193,29 @@ def test_deferred_work_on_free_space_is_left_out_and_counted(machinery: Machiner
         machinery.intents.take(_intent(kind, 1))
     machinery.intents.take(_intent(ItemType.RUD, 1))
     assert machinery.intents.carry_out() == "2 updates of free space left out"
+
+
+def test_a_mapping_over_what_a_file_has_there_already_is_an_error(
+    image: Path, machinery: Machinery
+) -> None:
+    with opened(image) as (tree, _):
+        (number,) = (entry.node for entry in tree.entries() if entry.path == b"base/39")
+    item = _intent(ItemType.BUI, 1, struct.pack("<3QII", number, 9, 0, 1, 1))
+    machinery.intents.take(item)
+    with pytest.raises(CorruptError, match="does not fit inode"):
+        machinery.intents.carry_out()
+
+
+def test_transactions_under_way_take_no_more_memory_than_is_allowed(
+    image: Path, machinery: Machinery
+) -> None:
+    log, start = machinery.log, log_range(image).start
+    found = [read_record(log, (one.offset - start) // SECTOR) for one in printed_records(image)]
+    records = [record for record in found if record is not None]
+    assert len(records) == len(found)
+    assert list(committed(log, records, MIB))
+    with pytest.raises(LimitError, match="memory"):
+        list(committed(log, records, 1000))
 
 
 @pytest.mark.parametrize(

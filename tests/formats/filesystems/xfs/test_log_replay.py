@@ -12,13 +12,7 @@ from formats.core.opener import open_artifact
 from formats.filesystems.xfs import replay, replay_mappings, replay_trees
 from formats.filesystems.xfs.log_recovery import Recovered
 from tests.images import xfs_log_kept
-from tests.images.ext_journal_views import (
-    kernel_refuses,
-    listing,
-    listing_after_kernel,
-    opened,
-    overwrite,
-)
+from tests.images.volumes import patch
 from tests.images.xfs_log import (
     SECTOR,
     DirtyCopy,
@@ -35,6 +29,7 @@ from tests.images.xfs_log import (
     set_log_incompat,
     small_transactions,
 )
+from tests.support.filesystems import kernel_refuses, listing, listing_after_kernel, opened
 from tests.support.listing import (
     Row,
     difference,
@@ -181,7 +176,7 @@ def test_records_that_were_not_written_before_a_crash_end_the_log(
 ) -> None:
     record = printed_records(image)[-missing]
     stamps = (record.cycle - 1).to_bytes(4, "big") + bytes(SECTOR - 4)
-    overwrite(image, record.offset, stamps * (1 + record.length // SECTOR))
+    patch(image, record.offset, stamps * (1 + record.length // SECTOR))
     ours = listing(image)
     assert _steps(ours) == 12 - missing
     assert difference(listing_after_kernel(image, "xfs"), ours) == []
@@ -210,7 +205,7 @@ def test_what_is_newer_on_the_disk_than_in_the_log_stays(stepped: DirtyCopy, ima
         newest = kernel_listing(root)
     with stepped.image.open("rb") as file:
         file.seek(log.start)
-        overwrite(image, log.start, file.read(len(log)))
+        patch(image, log.start, file.read(len(log)))
     with opened(image) as (tree, (finding,)):
         assert difference(newest, tree_listing(tree)) == []
     assert "12 transactions, 0 changes of buffers" in finding.evidence
@@ -235,7 +230,7 @@ def test_a_log_that_is_not_of_this_filesystem_and_machine_is_refused(
     at: int, value: bytes, error: type[ConvertError], message: str, image: Path
 ) -> None:
     for record in printed_records(image):
-        overwrite(image, record.offset + at, value)
+        patch(image, record.offset + at, value)
         seal_record(image, record)
     with pytest.raises(error, match=message):
         listing(image)
@@ -295,11 +290,11 @@ def test_logs_of_kernels_without_checksums_are_replayed(tmp_path: Path) -> None:
     image = xfs_log_kept.kept("v4", tmp_path)
     before = listing(image)
     for record in printed_records(image):
-        overwrite(image, record.offset + 32, bytes(4))
+        patch(image, record.offset + 32, bytes(4))
     assert difference(before, listing(image)) == []
 
 
 def test_a_log_whose_beginning_was_wiped_is_not_taken_for_an_unused_one(image: Path) -> None:
-    overwrite(image, log_range(image).start, bytes(SECTOR))
+    patch(image, log_range(image).start, bytes(SECTOR))
     with pytest.raises(CorruptError, match="wiped"):
         listing(image)

@@ -10,12 +10,12 @@ import pytest
 
 from tests.images.xfs_everything import (
     EXCHANGE_AND_PARENT,
-    listing,
     made,
     set_incompat,
     share,
     without_duplicates,
 )
+from tests.support.filesystems import listing
 from tests.support.listing import difference, kernel_listing, loop_mounted, loop_mounted_writable
 from tests.support.programs import need, need_root, run
 

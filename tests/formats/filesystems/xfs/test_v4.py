@@ -8,7 +8,7 @@ import pytest
 
 from formats.core.entry import Kind
 from tests.images import xfs_v4
-from tests.images.xfs_everything import listing
+from tests.support.filesystems import listing
 from tests.support.listing import difference
 
 

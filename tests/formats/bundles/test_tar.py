@@ -90,6 +90,10 @@ def test_disks_come_in_the_order_of_the_archive(tmp_path: Path) -> None:
     assert _labels(_named(tmp_path / "x", names)) == ["b.qcow2", "folder/a.vmdk", "c.IMG"]
 
 
+def test_a_folder_of_a_systems_name_makes_no_root_tree(tmp_path: Path) -> None:
+    assert _labels(_named(tmp_path / "x", ["home/disk.raw"])) == ["home/disk.raw"]
+
+
 def test_parts_of_a_split_disk_are_no_disks(tmp_path: Path) -> None:
     names = ["d.vmdk", "d-s001.vmdk", "d-s002.vmdk", "d-flat.vmdk", "e-flat.vmdk", "._d.vmdk"]
     assert _labels(_named(tmp_path / "x", names)) == ["d.vmdk", "e-flat.vmdk"]

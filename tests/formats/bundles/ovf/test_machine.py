@@ -132,6 +132,12 @@ def test_licences_and_annotations_are_whole(tmp_path: Path) -> None:
     assert machine.properties["annotation"] == "Made\nby hand"
 
 
+def test_a_licence_is_no_longer_than_it_may_be(tmp_path: Path) -> None:
+    licence = f"<EulaSection><Info/><License>{'x' * 300_000}</License></EulaSection>"
+    machine, _ = _open(tmp_path, package("a", more=licence))
+    assert machine.licence == "x" * (1 << 18) + "…"
+
+
 def test_sections_of_the_draft_say_the_same(tmp_path: Path) -> None:
     more = (
         '<Section xsi:type="ovf:ProductSection_Type"><Info/><Product>Old</Product></Section>'

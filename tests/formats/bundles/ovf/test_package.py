@@ -232,3 +232,57 @@ def test_an_item_of_the_deployment_option_replaces_the_one_for_all(tmp_path: Pat
     path = write(tmp_path, replace(what, more=options), *"01")
     path.write_text(path.read_text().replace(">101<", ">100<"))
     assert disks("ovf", path) == ["1"]
+
+
+def _controller(number: int, address: int) -> str:
+    return f"<rasd:Address>{address}</rasd:Address><rasd:InstanceID>{number}</rasd:InstanceID>"
+
+
+def test_controllers_count_by_their_number_not_by_their_place(tmp_path: Path) -> None:
+    what = _arranged(Drive("ovf:/disk/d0", SCSI, 0), Drive("ovf:/disk/d1", SCSI, 1))
+    path = write(tmp_path, what, *"01")
+    text = path.read_text()
+    for number, address in ((60, 0), (61, 1)):
+        assert _controller(number, address) in text
+        text = text.replace(_controller(number, address), _controller(number, 1 - address))
+    path.write_text(text)
+    assert disks("ovf", path) == ["1", "0"]
+
+
+def test_a_controller_of_nvme_comes_behind_those_of_sata(tmp_path: Path) -> None:
+    what = _arranged(Drive("ovf:/disk/d0", SATA, 0), Drive("ovf:/disk/d1", SATA, 1))
+    path = write(tmp_path, what, *"01")
+    assert disks("ovf", path) == ["0", "1"]
+    first = _controller(200, 0)
+    kind = "<rasd:ResourceSubType>vmware.nvme.controller</rasd:ResourceSubType>"
+    path.write_text(path.read_text().replace(first, first + kind))
+    assert disks("ovf", path) == ["1", "0"]
+
+
+@pytest.mark.parametrize("bound", ["min", "max"])
+def test_items_that_only_bound_a_range_are_no_hardware(tmp_path: Path, bound: str) -> None:
+    path = write(tmp_path, package("a.vmdk"), "a.vmdk")
+    quantity = "<rasd:ResourceType>3</rasd:ResourceType><rasd:VirtualQuantity>8"
+    item = f'<Item ovf:bound="{bound}">{quantity}</rasd:VirtualQuantity></Item>'
+    end = "</VirtualHardwareSection>"
+    path.write_text(path.read_text().replace(end, item + end))
+    with opened(path) as artifact:
+        assert artifact.nodes[0].facts["cpus"] == "2"
+
+
+_PROPERTIES = "".join(f'<Property ovf:key="k{number}"/>' for number in range(1001))
+MANY: dict[str, Package] = {
+    "1024 disks": _arranged(*(Drive(f"ovf:/disk/d{number}") for number in range(1025))),
+    "256 machines": Package(
+        machines=tuple(Machine(f"m{number}") for number in range(257)), collection="<Name/>"
+    ),
+    "1,000 properties": package(
+        "a.vmdk", more=f"<ProductSection><Info/>{_PROPERTIES}</ProductSection>"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_more_than_any_machine_has_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(LimitError, match=f"more than {name}"):
+        disks("ovf", write(tmp_path, MANY[name]))

@@ -244,6 +244,14 @@ def test_an_encrypted_machine_without_clear_keys_is_recognised(tmp_path: Path) -
         disks("vmx", write(tmp_path, "", head=head))
 
 
+def test_more_disks_than_any_machine_has_are_refused(tmp_path: Path) -> None:
+    text = "".join(
+        device(f"scsi{unit}:{number}", "a") for unit in range(5) for number in range(205)
+    )
+    with pytest.raises(LimitError, match="more than 1024 disks"):
+        disks("vmx", write(tmp_path, text))
+
+
 def test_a_text_may_not_be_larger_than_the_limit(tmp_path: Path) -> None:
     path = write(tmp_path, device("scsi0:0", "a.vmdk"), "a.vmdk")
     with opened(path, limits=Limits(descriptor_bytes=100)) as artifact:

@@ -20,18 +20,17 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from convert.export import Export, export_artifact
     from convert.layers.compress import Codec
     from convert.options import ConvertOptions, Profile
     from convert.pipeline import (
         Conversion,
-        Decisions,
-        Export,
         Inspection,
         convert_artifact,
-        export_artifact,
         inspect_artifact,
         verify_artifact,
     )
+    from convert.plan import Decisions
     from convert.verify import Verification
     from formats.core.errors import ConvertError
     from formats.core.finding import Action, Finding
@@ -57,18 +56,17 @@ __all__ = [
 ]
 
 _HOMES = {
+    "convert.export": ("Export", "export_artifact"),
     "convert.layers.compress": ("Codec",),
     "convert.options": ("ConvertOptions", "Profile"),
     "convert.pipeline": (
         "Conversion",
-        "Decisions",
-        "Export",
         "Inspection",
         "convert_artifact",
-        "export_artifact",
         "inspect_artifact",
         "verify_artifact",
     ),
+    "convert.plan": ("Decisions",),
     "convert.verify": ("Verification",),
     "formats.core.errors": ("ConvertError",),
     "formats.core.finding": ("Action", "Finding"),

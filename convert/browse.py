@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from convert.opening import Progress, Source, opened, request_of
 from convert.options import ConvertOptions
-from convert.pipeline import Progress, Source, opened, request_of
 from convert.select import select_browsable
 from formats.core.entry import Entry, Kind
 from formats.core.errors import UsageError, quoted

@@ -10,7 +10,7 @@ import pytest
 
 from convert.layers.tar import encode_tar
 from convert.options import ConvertOptions, Profile
-from convert.pipeline import make_plan
+from convert.plan import make_plan
 from convert.select import select_volume
 from tests.images import matrix
 from tests.images.volumes import opened

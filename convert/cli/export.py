@@ -42,8 +42,8 @@ def export_command(
       tar:FILE    a tar archive; .tar.gz and .tar.zst are compressed; - is standard output
       dir:PATH    files below a new folder
     """
+    from convert.export import export_artifact
     from convert.options import validated
-    from convert.pipeline import export_artifact
 
     wanted = validated(options)
     output = binary_stdout(destination, as_json=as_json)

@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from convert.cli.output import human_size, table
 from convert.configuration import Reason
+from convert.export import Export
 from convert.inspect.entrypoint import Loser
 from convert.layers.compress import Codec
-from convert.pipeline import Conversion, Decisions, Export, Inspection
+from convert.pipeline import Conversion, Inspection
+from convert.plan import Decisions
 from convert.report.counts import counted
 from convert.structure import Part
 from convert.verify import Verification

@@ -12,9 +12,11 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from convert.export import Export
 from convert.inspect.facts import Facts
 from convert.oci.problems import Code
-from convert.pipeline import Conversion, Decisions, Export, Inspection
+from convert.pipeline import Conversion, Inspection
+from convert.plan import Decisions
 from convert.report.counts import counted
 from convert.structure import Part
 from convert.verify import Verification

@@ -15,6 +15,7 @@ from importlib.metadata import entry_points
 from typing import cast
 
 from formats.core.errors import AmbiguousError, MissingDependencyError, UnsupportedError
+from formats.core.glance import may_be_tar, may_be_text, may_have_md_superblock
 from formats.core.reader import Category, Reader, Signature
 from formats.core.source import ByteSource
 
@@ -31,32 +32,59 @@ class Builtin:
     :ivar reference: ``module:attribute`` of a reader, or of a tuple of readers.
     :ivar names: of the readers, for who asks for one by name.
     :ivar signatures: the readers' own, all together; without one of them in a source there is no
-        need to import the module for it. Empty: it is always imported, as its readers have to look.
+        need to import the module for it.
+    :ivar glance: the same for readers without signatures. Without either, the module is always
+        imported.
     """
 
     reference: str
     names: tuple[str, ...] = ()
     signatures: tuple[Signature, ...] = ()
+    glance: Callable[[ByteSource], bool] | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is imported only for sources that its readers may be for."""
+        return bool(self.signatures) or self.glance is not None
+
+    def may_be(self, source: ByteSource) -> bool:
+        """Tell whether one of its readers may be for a source."""
+        if self.glance is not None:
+            return self.glance(source)
+        return has_signature(self.signatures, source)
 
 
 def _reader(module: str, name: str, *signatures: tuple[int, bytes]) -> Builtin:
     return Builtin(f"{module}:READER", (name,), tuple(Signature(*pair) for pair in signatures))
 
 
+def _glanced(module: str, name: str, glance: Callable[[ByteSource], bool]) -> Builtin:
+    return Builtin(f"{module}:READER", (name,), glance=glance)
+
+
 BUILTIN_READERS: tuple[Builtin, ...] = (
     Builtin("formats.bundles.compressed:READERS"),
-    Builtin("formats.bundles.ovf.ova:READER"),
-    Builtin("formats.bundles.ovf.reader:READER"),
-    Builtin("formats.bundles.tar:READER"),
-    Builtin("formats.bundles.vagrant.reader:READER"),
-    Builtin("formats.bundles.vmx.reader:READER"),
-    Builtin("formats.disks.parallels:READER"),
+    _glanced("formats.bundles.ovf.ova", "ova", may_be_tar),
+    _glanced("formats.bundles.ovf.reader", "ovf", may_be_text),
+    _glanced("formats.bundles.tar", "tar", may_be_tar),
+    _glanced("formats.bundles.vagrant.reader", "vagrant", may_be_tar),
+    _glanced("formats.bundles.vmx.reader", "vmx", may_be_text),
+    _reader(
+        "formats.disks.parallels", "parallels", (0, b"WithoutFreeSpace"), (0, b"WithouFreSpacExt")
+    ),
     _reader("formats.disks.qcow2.reader", "qcow2", (0, b"QFI\xfb")),
     Builtin("formats.disks.split:READER"),
     _reader("formats.disks.vdi", "vdi", (0x40, b"\x7f\x10\xda\xbe")),
-    Builtin("formats.disks.vhd.reader:READER"),
+    _reader(
+        "formats.disks.vhd.reader", "vhd", *((place, b"conectix") for place in (0, -512, -511))
+    ),
     _reader("formats.disks.vhdx.reader", "vhdx", (0, b"vhdxfile")),
-    Builtin("formats.disks.vmdk.reader:READER"),
+    _reader(
+        "formats.disks.vmdk.reader",
+        "vmdk",
+        *((0, magic) for magic in (b"KDMV", b"COWD", b"\xbe\xba\xfe\xca")),
+        *((0, start) for start in (b"#", b" ", b"\t", b"\r", b"\n", b"\xef\xbb\xbf")),
+    ),
     _reader(
         "formats.filesystems.btrfs.reader",
         "btrfs",
@@ -83,7 +111,7 @@ BUILTIN_READERS: tuple[Builtin, ...] = (
         *((sector * 512, b"LABELONE") for sector in range(4)),
     ),
     Builtin("formats.volumes.mbr:READER"),
-    Builtin("formats.volumes.mdraid:READER"),
+    _glanced("formats.volumes.mdraid", "mdraid", may_have_md_superblock),
 )
 """All of them. The large ones wait for their signatures: importing every reader takes longer than
 most artifacts take to open."""
@@ -142,11 +170,11 @@ class Registry:
 
         :raises AmbiguousError: if several match and none supersedes the others.
         """
-        self._load(lambda builtin: _has_signature(builtin.signatures, source))
+        self._load(lambda builtin: builtin.may_be(source))
         candidates = [
             reader
             for reader in self._loaded()
-            if _has_signature(reader.signatures, source) and reader.probe(source)
+            if has_signature(reader.signatures, source) and reader.probe(source)
         ]
         losers = {name for reader in candidates for name in reader.supersedes}
         for reader in candidates:
@@ -163,7 +191,8 @@ class Registry:
         return winners[0] if winners else None
 
 
-def _has_signature(signatures: Sequence[Signature], source: ByteSource) -> bool:
+def has_signature(signatures: Sequence[Signature], source: ByteSource) -> bool:
+    """Tell whether a source has one of them; it has if there are none to have."""
     if not signatures:
         return True
     for signature in signatures:
@@ -195,8 +224,8 @@ def _load_third_party() -> Iterator[Reader]:
 @cache
 def default_registry() -> Registry:
     """Return the built-in readers and those of installed third parties."""
-    at_once = [builtin for builtin in BUILTIN_READERS if not builtin.signatures]
-    waiting = [builtin for builtin in BUILTIN_READERS if builtin.signatures]
+    at_once = [builtin for builtin in BUILTIN_READERS if not builtin.waits]
+    waiting = [builtin for builtin in BUILTIN_READERS if builtin.waits]
     builtin = [reader for item in at_once for reader in _load_builtin(item.reference)]
     return Registry([*builtin, *_load_third_party()], waiting)
 

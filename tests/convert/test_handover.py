@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from convert.handover import Libguestfs, second_engine
+from convert.opening import opened
 from convert.options import ConvertOptions, Engine
-from convert.pipeline import make_plan, opened
+from convert.plan import make_plan
 from convert.select import Request, select_root, select_volume
 from formats.core.errors import (
     ConvertError,

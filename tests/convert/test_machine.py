@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from convert.options import ConvertOptions
-from convert.pipeline import Decisions, make_plan
+from convert.plan import Decisions, make_plan
 from formats.core.machine import Machine, StatedPort
 from formats.core.opener import open_artifact
 from formats.core.origin import Origin

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from formats.core.entry import Entry, Kind, join
 from formats.core.errors import LimitError, quoted
 from formats.core.limits import DEFAULT_LIMITS, Limits
 from formats.core.origin import Origin
-from formats.core.source import BytesLike
+from formats.core.package import Package
+from formats.core.source import BytesLike, ByteSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class TreeInfo:
     :ivar format: reader's word for the exact kind: ``ext4``, ``ext2``.
     :ivar uuid: lower case with dashes, as in ``blkid``.
     :ivar facts: further things worth showing: block size, state of the journal.
+    :ivar package: what the package says of itself, where the tree is one.
     """
 
     format: str
@@ -28,6 +30,7 @@ class TreeInfo:
     size_bytes: int = 0
     used_bytes: int | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
+    package: Package | None = None
 
 
 class Tree(Protocol):
@@ -61,6 +64,22 @@ class Tree(Protocol):
 
     def will_read(self, entries: Sequence[Entry]) -> None:
         """Take the hint that these files will be read next, in this order."""
+        ...
+
+
+@runtime_checkable
+class OpenableTree(Tree, Protocol):
+    """A tree whose files can be read at any place without reading what comes before.
+
+    What needs that (a disk image on an ISO, a root filesystem in a squashfs) asks
+    :func:`formats.core.inner.file_source`, which copies the file where a tree is not of this kind.
+    """
+
+    def open(self, entry: Entry) -> ByteSource:
+        """Return the content of a file as a source; its origin names the file.
+
+        :raises CorruptError: if where it lies cannot be read.
+        """
         ...
 
 

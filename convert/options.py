@@ -91,6 +91,19 @@ class ConvertOptions(OpenOptions):
     :raises pydantic.ValidationError: a ``ValueError`` that lists every wrong field.
     """
 
+    base: str | None = Field(default=None, description="image that the result is put on")
+    pools: tuple[str, ...] = Field(
+        default=(), description="folders, repositories and media that packages are taken from"
+    )
+    packages: tuple[str, ...] = Field(
+        default=(), description="packages to take from the pools, by name"
+    )
+    strip_top: bool = Field(
+        default=False, description="leave out the one folder that an archive is in"
+    )
+    prefix: str | None = Field(
+        default=None, description="folder of the image that an archive goes to"
+    )
     compression: Codec | None = Field(
         default=None,
         description="default: what readers of the destination expect",
@@ -140,6 +153,14 @@ class ConvertOptions(OpenOptions):
         if len(parts) not in {2, 3} or not all(parts):
             raise ValueError(f"'{value}' is not of the form linux/amd64 or linux/arm/v7")
         return (*parts, None)[:3]
+
+    @field_validator("prefix")
+    @classmethod
+    def _is_inside(cls, value: str | None) -> str | None:
+        parts = (value or "").split("/")
+        if value is not None and (not value.startswith("/") or ".." in parts or "\0" in value):
+            raise ValueError(f"'{value}' is not an absolute path without '..'")
+        return value
 
     @field_validator("workdir")
     @classmethod

@@ -152,11 +152,46 @@ def config_options(command: _Command) -> _Command:
     )
 
 
+def content_options(command: _Command) -> _Command:
+    """Add what says what packages and archives become part of, and where they go."""
+    return _all(
+        command,
+        [
+            click.option(
+                "--base",
+                metavar="IMAGE",
+                help="Image that the result is put on: oci:DIR[:TAG], an archive, docker://NAME.",
+            ),
+            click.option(
+                "--pool",
+                "pools",
+                metavar="DIR",
+                multiple=True,
+                help="Folder, repository or medium that missing packages are taken from."
+                " Repeatable.",
+            ),
+            click.option(
+                "--with",
+                "packages",
+                metavar="PACKAGE",
+                multiple=True,
+                help="Package to take from a pool as well, by its name. Repeatable.",
+            ),
+            click.option(
+                "--strip-top", is_flag=True, help="Leave out the one folder that an archive is in."
+            ),
+            click.option(
+                "--prefix", metavar="PATH", help="Folder of the image that an archive goes to."
+            ),
+        ],
+    )
+
+
 sources_argument = click.argument(
     "sources",
     metavar="SOURCE...",
     nargs=-1,
     required=True,
-    type=click.Path(path_type=Path),
 )
-source_argument = click.argument("source", type=click.Path(path_type=Path))
+"""Files, and what is no file: ``ami:…``, ``docker://…``, which a path would not keep."""
+source_argument = click.argument("source")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from convert.cli.arguments import opening_options, sources_argument, tree_options
+from convert.cli.arguments import content_options, opening_options, sources_argument, tree_options
 from convert.cli.output import (
     binary_stdout,
     emit_document,
@@ -23,12 +21,13 @@ from convert.cli.progress import TerminalProgress
     "--raw", is_flag=True, help="The volume's tree as it is: no rules, nothing mounted over it."
 )
 @opening_options
+@content_options
 @tree_options
 @json_option
 @quiet_option
 def export_command(
     *,
-    sources: tuple[Path, ...],
+    sources: tuple[str, ...],
     destination: str,
     raw: bool,
     as_json: bool,
@@ -54,7 +53,7 @@ def export_command(
     if as_json:
         from convert.report.documents import ExportDocument
 
-        emit_document(ExportDocument.of([str(source) for source in sources], done))
+        emit_document(ExportDocument.of(sources, done))
     elif not quiet:
         from convert.cli.summary import summary_of_export
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import sys
-from pathlib import Path
 
 import click
 
 from convert.cli.arguments import (
     config_options,
+    content_options,
     opening_options,
     source_argument,
     sources_argument,
@@ -22,12 +22,13 @@ from convert.cli.progress import TerminalProgress
 @click.command("inspect")
 @sources_argument
 @opening_options
+@content_options
 @tree_options
 @config_options
 @json_option
 @quiet_option
 def inspect_command(
-    *, sources: tuple[Path, ...], as_json: bool, quiet: bool, **options: object
+    *, sources: tuple[str, ...], as_json: bool, quiet: bool, **options: object
 ) -> None:
     """Show what SOURCE is, what is inside it, and what run would decide, with the evidence.
 
@@ -42,7 +43,7 @@ def inspect_command(
     with TerminalProgress(enabled=not quiet) as progress:
         seen = inspect_artifact(sources, wanted, progress=progress)
     if as_json:
-        emit_document(InspectDocument.of([str(source) for source in sources], seen))
+        emit_document(InspectDocument.of(sources, seen))
     elif not quiet:
         click.echo("\n".join(summary_of_inspection(seen)))
     if seen.problem is not None:
@@ -54,7 +55,6 @@ disk_option = click.option(
     "further",
     metavar="FILE",
     multiple=True,
-    type=click.Path(path_type=Path),
     help="Further disk of the same machine. Repeatable.",
 )
 
@@ -70,8 +70,8 @@ disk_option = click.option(
 @quiet_option
 def ls_command(
     *,
-    source: Path,
-    further: tuple[Path, ...],
+    source: str,
+    further: tuple[str, ...],
     path: str,
     is_long: bool,
     recursive: bool,
@@ -107,8 +107,8 @@ def ls_command(
 @quiet_option
 def cat_command(
     *,
-    source: Path,
-    further: tuple[Path, ...],
+    source: str,
+    further: tuple[str, ...],
     path: str,
     as_json: bool,
     quiet: bool,

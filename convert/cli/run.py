@@ -8,6 +8,7 @@ import click
 
 from convert.cli.arguments import (
     config_options,
+    content_options,
     opening_options,
     sources_argument,
     tree_options,
@@ -26,6 +27,7 @@ from convert.cli.progress import TerminalProgress
 @sources_argument
 @click.argument("destination", metavar="DEST")
 @opening_options
+@content_options
 @tree_options
 @config_options
 @click.option(
@@ -45,7 +47,7 @@ from convert.cli.progress import TerminalProgress
 @quiet_option
 def run_command(
     *,
-    sources: tuple[Path, ...],
+    sources: tuple[str, ...],
     destination: str,
     report: Path | None,
     as_json: bool,
@@ -71,7 +73,7 @@ def run_command(
     if report is not None or as_json:
         from convert.report.documents import RunDocument
 
-        document = RunDocument.of([str(source) for source in sources], done)
+        document = RunDocument.of(sources, done)
         if report is not None:
             write_report(report, document)
         if as_json:

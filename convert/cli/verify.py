@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from convert.cli.arguments import opening_options, tree_options
+from convert.cli.arguments import content_options, opening_options, tree_options
 from convert.cli.output import emit_document, json_option, quiet_option
 from convert.cli.progress import TerminalProgress
 from formats.core.errors import VerificationError
@@ -14,13 +12,14 @@ from formats.core.errors import VerificationError
 
 @click.command("verify")
 @click.argument("image")
-@click.argument("sources", metavar="[SOURCE...]", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("sources", metavar="[SOURCE...]", nargs=-1)
 @opening_options
+@content_options
 @tree_options
 @json_option
 @quiet_option
 def verify_command(
-    *, image: str, sources: tuple[Path, ...], as_json: bool, quiet: bool, **options: object
+    *, image: str, sources: tuple[str, ...], as_json: bool, quiet: bool, **options: object
 ) -> None:
     """Recompute every digest and size that IMAGE claims, and check its layers' paths.
 

@@ -94,9 +94,10 @@ class Package:
     :ivar is_essential: whether every system of its kind has it (``Essential: yes``).
     :ivar record: what the database of installed packages holds of it, byte for byte: the control
         stanza of a deb, the header of an rpm (from its index on, without magic); b"" if unknown.
-    :ivar configuration: paths of configuration files (conffiles, ``%config``).
-    :ivar digests: of its files, by path as in :class:`~formats.core.entry.Entry`: (algorithm as
-        :mod:`hashlib` names it, lower-case hexadecimal).
+    :ivar configuration: paths of configuration files (conffiles, ``%config``), as in
+        :class:`~formats.core.entry.Entry`.
+    :ivar digests: of its files, by path likewise: (algorithm as :mod:`hashlib` names it,
+        lower-case hexadecimal).
     :ivar facts: what else is worth showing: licence, vendor, build time, signatures.
     """
 

@@ -1,0 +1,1 @@
+"""Packages: a description of what is in them and needed for them, and a tree."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from convert.inspect.accounts import Accounts
-from convert.inspect.facts import Facts, Init, Port, RuntimeFolder
+from convert.inspect.facts import Facts, Init, Port, RuntimeFolder, Service
 from convert.inspect.foreground import Form, NeedsInit, foreground_form
 from convert.inspect.guest import Guest
 from convert.inspect.text import can_be_said
@@ -56,8 +56,13 @@ class EntrypointDecision:
     losers: tuple[Loser, ...] = ()
 
 
-def decide_entrypoint(facts: Facts, index: TreeIndex) -> EntrypointDecision:
-    """Choose what to run: the only workload, or else an init system, or else a shell."""
+def decide_entrypoint(
+    facts: Facts, index: TreeIndex, *, is_meant: Callable[[Service], bool] | None = None
+) -> EntrypointDecision:
+    """Choose what to run: the only workload, or else an init system, or else a shell.
+
+    :param is_meant: which services can be chosen; the others belong to what the tree lies on.
+    """
     guest = Guest(index)
     accounts = Accounts(guest)
     losers: list[Loser] = []
@@ -66,6 +71,9 @@ def decide_entrypoint(facts: Facts, index: TreeIndex) -> EntrypointDecision:
     for service in facts.services:
         if service.not_workload is not None:
             losers.append(Loser(service.name, printable(service.not_workload)))
+            continue
+        if is_meant is not None and not is_meant(service):
+            losers.append(Loser(service.name, "it is a service of the base image"))
             continue
         form = foreground_form(service, facts, guest, accounts)
         if isinstance(form, Form):

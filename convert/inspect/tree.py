@@ -28,8 +28,11 @@ _UNREAD_MANAGERS: tuple[tuple[bytes, str], ...] = (
 """Folders whose services are not read yet: said, so that a shell as entrypoint is explained."""
 
 
-def inspect_tree(index: TreeIndex) -> Facts:
+def inspect_tree(index: TreeIndex, *, has_units: bool = False) -> Facts:
     """Return what a guest's tree says of itself.
+
+    :param has_units: systemd's units are what starts, though systemd itself may not be there: the
+        tree is made of packages.
 
     Never raises for what the guest's files hold: what makes no sense is passed over.
 
@@ -44,7 +47,7 @@ def inspect_tree(index: TreeIndex) -> Facts:
         init=init,
         runtime_folders=runtime_folders(guest, accounts),
     )
-    if init is not None and init.name == "systemd":
+    if has_units or (init is not None and init.name == "systemd"):
         started = started_by_systemd(guest, accounts)
         facts = replace(
             facts,

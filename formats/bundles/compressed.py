@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from formats.bundles.spool import Spool
 from formats.bundles.streams import Compressed, Decoder, bunzip2, gunzip, unxz, unzstd
 from formats.bundles.zstd_frames import FRAME_MAGIC, SKIPPABLE_MAGICS
 from formats.core.errors import LimitError
@@ -20,6 +19,7 @@ from formats.core.finding import Action, Finding
 from formats.core.origin import Origin
 from formats.core.reader import Category, OpenContext, ReaderDoc, Signature, Volume, Volumes
 from formats.core.source import ByteSource
+from formats.core.spool import Spool
 
 _BZIP2_BLOCK = b"1AY&SY"
 _BZIP2_END = b"\x17\x72\x45\x38\x50\x90"

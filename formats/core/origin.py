@@ -45,3 +45,8 @@ class Origin:
 
     def __str__(self) -> str:
         return SEPARATOR.join(self.parts)
+
+
+def file_origin(tree: Origin, path: bytes) -> Origin:
+    """Return the breadcrumb of a file inside of a tree."""
+    return tree.child(path.decode("utf-8", "surrogateescape"))

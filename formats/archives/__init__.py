@@ -1,0 +1,1 @@
+"""Archives, read as trees in place; nothing is unpacked."""

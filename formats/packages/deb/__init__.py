@@ -1,0 +1,1 @@
+"""Packages of Debian and of what descends from it."""

@@ -1,0 +1,75 @@
+"""Stanzas of fields: what Debian writes control files and indexes of packages in.
+
+Specification: deb822(5).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeAlias
+
+from formats.core.errors import CorruptError, LimitError, quoted
+from formats.core.limits import DEFAULT_LIMITS, Limits
+from formats.core.origin import Origin
+from formats.core.source import BytesLike
+
+Fields: TypeAlias = Mapping[str, str]
+"""Values by the lower-case name of their field. Lines that continue a value keep the blank that
+they begin with. Bytes that are no UTF-8 are surrogates (PEP 383)."""
+
+_BLANK_LINE = re.compile(rb"\n[ \t\r]*\n")
+_LONGEST_NAME = 128
+
+
+def read_stanzas(
+    blocks: Iterable[BytesLike], origin: Origin, limits: Limits = DEFAULT_LIMITS
+) -> Iterator[bytes]:
+    """Yield the stanzas of a text that comes in blocks, without the lines between them.
+
+    :raises LimitError: if one is longer than ``limits.descriptor_bytes``.
+    """
+    rest = b"\n"
+    start = 0
+    for block in blocks:
+        # what is looked at again ends the block before: blank lines may lie on both sides
+        text = rest + block
+        *whole, rest = _BLANK_LINE.split(text)
+        yield from _some(whole)
+        if len(rest) > limits.descriptor_bytes:
+            raise LimitError(
+                f"has a stanza of more than {limits.descriptor_bytes:,} bytes",
+                origin=origin,
+                offset=start,
+            )
+        start += len(block)
+    yield from _some([rest])
+
+
+def _some(stanzas: Iterable[bytes]) -> Iterator[bytes]:
+    for stanza in stanzas:
+        if text := stanza.strip(b"\r\n"):
+            yield text
+
+
+def parse_stanza(text: bytes) -> Fields:
+    """Return the fields of one stanza.
+
+    :raises CorruptError: without origin, for lines that are no fields, and fields given twice.
+    """
+    fields: dict[str, str] = {}
+    name = ""
+    for line in text.decode("utf-8", "surrogateescape").split("\n"):
+        if line[:1] in {" ", "\t"}:
+            if not name:
+                raise CorruptError(f"begins with the line {quoted(line[:80])}, which continues one")
+            fields[name] += "\n" + line.rstrip()
+            continue
+        name, colon, value = line.partition(":")
+        name = name.rstrip(" \t").lower()
+        if not colon or not name or name[0] in "#-" or len(name) > _LONGEST_NAME:
+            raise CorruptError(f"has the line {quoted(line[:80])}, which is no field")
+        if name in fields:
+            raise CorruptError(f"has the field {quoted(name)} twice")
+        fields[name] = value.strip()
+    return fields

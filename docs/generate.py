@@ -50,6 +50,7 @@ _CATEGORIES = {
     Category.VOLUMES: "Volumes",
     Category.FILESYSTEM: "Filesystems",
     Category.PACKAGE: "Packages",
+    Category.ARCHIVE: "Archives",
 }
 
 

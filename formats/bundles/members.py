@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from formats.bundles.tar_index import TarMember, inner_path, tar_members
+from formats.archives.tar_index import TarMember, inner_path, tar_members
 from formats.core.entry import Kind, join
 from formats.core.errors import CorruptError, LimitError, UnsupportedError, quoted
 from formats.core.limits import Limits

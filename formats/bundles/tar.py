@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from itertools import islice
 
+from formats.archives.tar_index import TarMember, inner_path, is_tar, tar_members
 from formats.bundles.members import Members, MemberSiblings, folder_of, is_junk, text_of
 from formats.bundles.parts import machine_label, machine_volume, unreadable
-from formats.bundles.tar_index import TarMember, inner_path, is_tar, tar_members
 from formats.bundles.vmx.machine import open_machine
 from formats.core.entry import Kind
 from formats.core.errors import AmbiguousError, ConvertError, UnsupportedError, quoted

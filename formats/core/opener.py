@@ -84,7 +84,7 @@ class Node:
         """Whether what is inside are disks or files, and not parts of one disk."""
         if self.reader is None:  # a machine from elsewhere, whose disks are known already
             return isinstance(self.volume.content, Volumes)
-        return self.reader.category is Category.BUNDLE
+        return self.reader.category in {Category.BUNDLE, Category.ARCHIVE}
 
     def walk(self) -> Iterator[Node]:
         """Yield this node and all inside it, parents first."""

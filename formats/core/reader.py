@@ -34,6 +34,7 @@ class Category(Enum):
     VOLUMES = "volumes"
     FILESYSTEM = "filesystem"
     PACKAGE = "package"
+    ARCHIVE = "archive"
 
 
 class Role(Enum):

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from formats.bundles.tar_index import BLOCK_BYTES, TarMember, inner_path, is_tar, tar_members
+from formats.archives.tar_index import BLOCK_BYTES, TarMember, inner_path, is_tar, tar_members
 from formats.core.entry import Kind
 from formats.core.errors import ConvertError, CorruptError, LimitError, UnsupportedError
 from formats.core.limits import DEFAULT_LIMITS, MIB, Limits

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from formats.bundles.tar_sparse import Regions, old_gnu_regions, pax_regions, sparse_source
+from formats.archives.tar_sparse import Regions, old_gnu_regions, pax_regions, sparse_source
 from formats.core.entry import Kind
 from formats.core.errors import CorruptError, LimitError, UnsupportedError, quoted
 from formats.core.limits import DEFAULT_LIMITS, MIB, Limits

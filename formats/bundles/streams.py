@@ -4,8 +4,8 @@ Each decoder yields blocks of :data:`BLOCK_BYTES` at the most. A stream may be m
 members, one after the other, as ``cat a.gz b.gz`` makes it; zeros behind the last one are padding
 (tapes and block devices leave it), anything else there is told and not read.
 
-Specifications: gzip RFC 1952; bzip2 has none but its manual; xz "The .xz File Format" 1.1.0;
-Zstandard RFC 8878.
+Specifications: gzip RFC 1952; bzip2 has none but its manual; xz "The .xz File Format" 1.1.0; lzma
+"LZMA specification" of the LZMA SDK; Zstandard RFC 8878.
 """
 
 from __future__ import annotations
@@ -166,14 +166,28 @@ def unxz(file: Compressed, limits: Limits) -> Iterator[bytes]:
     )
 
 
+def unlzma(file: Compressed, limits: Limits) -> Iterator[bytes]:
+    """Decode an ``.lzma`` file, which has no checksum; there is one stream in it.
+
+    :raises LimitError: if the dictionary is larger than ``limits.window_bytes``.
+    """
+    return _members(
+        file,
+        "lzma",
+        None,
+        lambda: lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=limits.window_bytes),
+    )
+
+
 def _members(
     file: Compressed,
     name: str,
-    magic: bytes,
+    magic: bytes | None,
     new_decoder: Callable[[], _Bounded],
     *,
     is_padded: bool = False,
 ) -> Iterator[bytes]:
+    """Decode members that begin with ``magic``; only one where there is no magic."""
     while True:
         member = new_decoder()
         while not member.eof:
@@ -193,6 +207,9 @@ def _members(
             if block:
                 yield block
         file.position -= len(member.unused_data)
+        if magic is None:
+            file.end(file.position)
+            return
         if not file.has_member(magic, is_padded=is_padded):
             return
 

@@ -27,6 +27,8 @@ _RECORDS_BYTES = MIB
 _MAX_GLOBAL_RECORDS = 64
 """Each member gets all of them."""
 _CHECKSUM = slice(148, 156)
+_MAGIC_OFFSET = 257
+_MAGIC_START = b"ustar"
 _POSIX_MAGIC = b"ustar\0"
 _GNU_MAGIC = b"ustar  \0"
 
@@ -62,6 +64,8 @@ class TarMember:
     :ivar stored_bytes: how many bytes it holds.
     :ivar header_offset: where the member's own header is.
     :ivar target: of links.
+    :ivar user: name of the owner where it was packed; b"" if there is none.
+    :ivar group: likewise.
     :ivar records: pax records that apply, by keyword.
     :ivar regions: where the stored bytes belong, for sparse members.
     """
@@ -78,6 +82,8 @@ class TarMember:
     header_offset: int
     target: bytes | None = None
     device: tuple[int, int] | None = None
+    user: bytes = b""
+    group: bytes = b""
     records: Mapping[bytes, bytes] = field(default_factory=dict)
     regions: Regions | None = None
 
@@ -133,6 +139,13 @@ def _is_header(header: bytes) -> bool:
         return True
     # some early systems added up signed characters
     return sum(rest) - 256 * sum(byte >> 7 for byte in rest) == stored
+
+
+def _owner_name(records: Mapping[bytes, bytes], keyword: bytes, header: bytes, at: int) -> bytes:
+    """Return the name of a user or group; v7 archives have none."""
+    if not header.startswith(_MAGIC_START, _MAGIC_OFFSET):
+        return b""
+    return records.get(keyword) or header[at : at + 32].partition(b"\0")[0]
 
 
 class _Walk:
@@ -251,6 +264,8 @@ class _Walk:
             header_offset=offset,
             target=self._link_target(entry_kind, header, records),
             device=self._device(entry_kind, header, offset),
+            user=_owner_name(records, b"uname", header, 265),
+            group=_owner_name(records, b"gname", header, 297),
             records=records,
             regions=regions,
         )

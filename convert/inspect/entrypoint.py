@@ -22,6 +22,10 @@ _SYSTEMD_STOP_SIGNAL = "SIGRTMIN+3"
 
 _PRIVILEGED_BELOW = 1024
 
+_LOGIN_SERVICES = frozenset({"ssh", "sshd", "dropbear"})
+_SUPERVISOR = "supervisord"
+_SUPERVISOR_SERVICES = frozenset({"supervisor", "supervisord"})
+
 
 @dataclass(frozen=True, slots=True)
 class Loser:
@@ -82,8 +86,13 @@ def decide_entrypoint(
         losers.append(Loser(service.name, printable(form.reason)))
         if isinstance(form, NeedsInit):
             stuck.append(form)
+    if not forms and not stuck:
+        forms = _last_resort(facts, guest, accounts)
+    forms, given_up = _under_one_roof(forms)
+    losers += given_up
     if len(forms) == 1 and not stuck:
         decision = _one_service(forms[0])
+        losers = [loser for loser in losers if loser.name != forms[0].service.name]
     elif forms or stuck:
         losers += [Loser(form.service.name, "it is one of several services") for form in forms]
         decision = _several_services(forms, stuck, facts, index)
@@ -91,6 +100,39 @@ def decide_entrypoint(
         decision = _shell(index, _why_nothing(facts))
     evidence = tuple(map(printable, decision.evidence))
     return replace(decision, losers=tuple(losers), evidence=evidence)
+
+
+def _under_one_roof(forms: list[Form]) -> tuple[list[Form], list[Loser]]:
+    """Settle who starts what supervisord keeps: itself if that is several, else the one program."""
+    programs = [form for form in forms if form.service.manager == _SUPERVISOR]
+    roofs = [form for form in forms if form.service.name in _SUPERVISOR_SERVICES]
+    if not programs or not roofs:
+        return forms, []
+    if len(programs) == 1:
+        why = f"it keeps only {programs[0].service.name}, which is started itself"
+        return [form for form in forms if form not in roofs], [
+            Loser(form.service.name, why) for form in roofs
+        ]
+    ports = tuple(port for form in programs for port in form.ports)
+    roof = replace(roofs[0], ports=(*roofs[0].ports, *ports))
+    kept = [form for form in forms if form not in programs and form not in roofs]
+    return [*kept, roof], [
+        Loser(form.service.name, f"{roof.service.name} starts it") for form in programs
+    ]
+
+
+def _last_resort(facts: Facts, guest: Guest, accounts: Accounts) -> list[Form]:
+    """Return what is no workload and better than nothing: cron with its jobs, or remote login."""
+    found = {
+        service.name: form
+        for service in facts.services
+        if service.is_last_resort
+        and isinstance(form := foreground_form(service, facts, guest, accounts), Form)
+    }
+    is_login = [name for name in found if name in _LOGIN_SERVICES]
+    is_scheduler = [name for name in found if name not in _LOGIN_SERVICES]
+    chosen = is_scheduler if facts.jobs and is_scheduler else is_login
+    return [found[name] for name in chosen[:1]]
 
 
 def _several_services(
@@ -109,6 +151,7 @@ def _several_services(
 def _one_service(form: Form) -> EntrypointDecision:
     service = form.service
     environment = {"PATH": PATH} | dict(form.environment)
+    is_what = "no workload, but all" if service.is_last_resort else "the only workload"
     return EntrypointDecision(
         entrypoint=form.argv[:1],
         cmd=form.argv[1:],
@@ -120,7 +163,7 @@ def _one_service(form: Form) -> EntrypointDecision:
         service=service.name,
         runtime_folders=form.runtime_folders,
         evidence=(
-            f"{service.name} is the only workload that starts: {service.enabled_by}",
+            f"{service.name} is {is_what} that starts: {service.enabled_by}",
             *form.evidence,
             *_about_ports(form),
         ),

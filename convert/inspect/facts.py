@@ -99,6 +99,7 @@ class Service:
     :ivar environment: sorted by name.
     :ivar enabled_by: the link that makes it start.
     :ivar not_workload: why it is not what the machine was set up for; None where it is.
+    :ivar is_last_resort: it is no workload, and still better than nothing at all.
     """
 
     name: str
@@ -115,6 +116,22 @@ class Service:
     runtime_folders: tuple[RuntimeFolder, ...] = ()
     kill_signal: str | None = None
     not_workload: str | None = None
+    is_last_resort: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A periodic job, of cron or a timer; the container runs none.
+
+    :ivar time: as crontab(5) has it: ``*/5 * * * *``, ``@daily``.
+    :ivar user: whom it runs as.
+    :ivar command: one line.
+    """
+
+    time: str
+    user: str
+    command: str
+    evidence: Evidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +172,7 @@ class Socket:
 class Facts:
     """Everything that was found out about a tree.
 
+    :ivar jobs: what cron would start.
     :ivar runtime_folders: what systemd-tmpfiles(8) would make below ``/run`` at boot.
     """
 
@@ -164,6 +182,7 @@ class Facts:
     services: tuple[Service, ...] = ()
     sockets: tuple[Socket, ...] = ()
     timers: tuple[str, ...] = ()
+    jobs: tuple[Job, ...] = ()
     default_target: str | None = None
     runtime_folders: tuple[RuntimeFolder, ...] = ()
     findings: tuple[Finding, ...] = ()

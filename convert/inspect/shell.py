@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from convert.inspect.guest import Guest
@@ -20,27 +20,69 @@ class Assignment:
     is_exported: bool = False
 
 
-_ASSIGNMENT = re.compile(r"\s*(export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)")
+_ASSIGNMENT = re.compile(r"\s*(export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
+_DEFAULT = re.compile(r"\s*:\s+\"?\$\{([A-Za-z_][A-Za-z0-9_]*):?=(.*)\}\"?\s*", re.DOTALL)
+_CLOSED = re.compile(
+    r"""(?:^|(?<=\s))\#[^\n]* | \\. | '[^']*' | "(?:[^"\\]|\\.)*" """, re.DOTALL | re.VERBOSE
+)
+"""Comments, escaped characters and whole quoted texts."""
+_JOINED_LINES = 256
+"""How many lines one quoted value may have."""
 _VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?-([^${}]{0,256}))?\}|(\w+))")
 
 
-def assignments(guest: Guest, path: bytes) -> Iterator[Assignment]:
+def assignments(
+    guest: Guest, path: bytes, before: Mapping[str, str] | None = None
+) -> Iterator[Assignment]:
     """Yield the assignments of a shell file, each variable replaced by what was assigned before.
 
     Nothing is run: which branch an assignment stands in does not count, and what a command would
-    print stays as it is.
+    print stays as it is. ``: ${NAME:=value}`` assigns where nothing was assigned before.
+
+    :param before: what was assigned before the file is read.
     """
-    known: dict[str, str] = {}
+    known: dict[str, str] = dict(before or {})
 
     def value_of(match: re.Match[str]) -> str:
         return known.get(match[1] or match[3]) or match[2] or ""
 
-    for number, line in guest.lines(path):
+    for number, line in whole_lines(guest.lines(path)):
+        default = _DEFAULT.fullmatch(line)
+        if default and not known.get(default[1]):
+            value = replaced(_VARIABLE, unquoted(default[2]), value_of)
+            known[default[1]] = value
+            yield Assignment(default[1], value, number)
         match = _ASSIGNMENT.fullmatch(line)
         if match:
             value = replaced(_VARIABLE, unquoted(match[3]), value_of)
             known[match[2]] = value
             yield Assignment(match[2], value, number, bool(match[1]))
+
+
+def whole_lines(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """Yield lines with those joined that a backslash or an open quote continues.
+
+    A quote that is never closed ends where it began: an apostrophe in a comment opens none.
+    """
+    pending: list[tuple[int, str]] = []
+    text = ""
+    for number, line in lines:
+        pending.append((number, line))
+        text = f"{text}\n{line}" if text else line
+        if text.endswith("\\") and not text.endswith("\\\\"):
+            text = text[:-1]
+        elif not _has_open_quote(text):
+            yield pending[0][0], text
+            pending, text = [], ""
+        if len(pending) > _JOINED_LINES:
+            yield from pending
+            pending, text = [], ""
+    yield from pending
+
+
+def _has_open_quote(text: str) -> bool:
+    rest = _CLOSED.sub("", text)
+    return "'" in rest or '"' in rest
 
 
 def exports(guest: Guest, path: bytes) -> dict[str, str]:

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from convert.inspect.accounts import Accounts
 from convert.inspect.arch import architecture
-from convert.inspect.facts import Facts, Init, Service
+from convert.inspect.cron import periodic_jobs
+from convert.inspect.facts import Facts, Service
 from convert.inspect.guest import Guest
 from convert.inspect.init import init_system
+from convert.inspect.openrc import started_by_openrc
 from convert.inspect.os_release import operating_system
-from convert.inspect.plumbing import plumbing_reason
+from convert.inspect.plumbing import plumbing_of
+from convert.inspect.supervised import started_by_supervision
+from convert.inspect.supervisord import started_by_supervisord
 from convert.inspect.systemd import started_by_systemd
 from convert.inspect.sysv import started_by_sysv
 from convert.inspect.tmpfiles import runtime_folders
-from formats.core.finding import Action, Finding
+from convert.inspect.upstart import started_by_upstart
 from formats.core.tree import TreeIndex
-
-_UNREAD_MANAGERS: tuple[tuple[bytes, str], ...] = (
-    (b"etc/runlevels/default", "OpenRC"),
-    (b"etc/init", "Upstart"),
-    (b"etc/service", "runit"),
-    (b"etc/s6-rc", "s6"),
-    (b"etc/supervisor/conf.d", "supervisord"),
-)
-"""Folders whose services are not read yet: said, so that a shell as entrypoint is explained."""
 
 
 def inspect_tree(index: TreeIndex, *, has_units: bool = False) -> Facts:
@@ -57,23 +52,36 @@ def inspect_tree(index: TreeIndex, *, has_units: bool = False) -> Facts:
             default_target=started.default_target,
         )
     else:
-        facts = replace(facts, services=started_by_sysv(guest))
-    services = sorted(map(_judged, facts.services), key=lambda service: service.name)
-    findings = (*_unread(guest, init), *guest.findings)
-    return replace(facts, services=tuple(services), findings=findings)
+        facts = replace(facts, services=_started_without_systemd(guest))
+    found = _without_doubles(
+        (*facts.services, *started_by_supervision(guest), *started_by_supervisord(guest))
+    )
+    services = sorted(map(_judged, found), key=lambda service: service.name)
+    jobs = periodic_jobs(guest)
+    findings = tuple(guest.findings)
+    return replace(facts, services=tuple(services), jobs=jobs, findings=findings)
+
+
+def _started_without_systemd(guest: Guest) -> tuple[Service, ...]:
+    """Return what OpenRC and Upstart start, and SysV scripts that neither has a service for."""
+    native = (*started_by_openrc(guest), *started_by_upstart(guest))
+    names = {service.name for service in native}
+    scripts = (service for service in started_by_sysv(guest) if service.name not in names)
+    return (*native, *scripts)
+
+
+def _without_doubles(services: Iterable[Service]) -> Iterator[Service]:
+    """Yield each service once: what several managers have under one name is the first's."""
+    seen: set[str] = set()
+    for service in services:
+        if service.name not in seen:
+            seen.add(service.name)
+            yield service
 
 
 def _judged(service: Service) -> Service:
     """Say of a service why it is no workload, if it is none."""
-    reason = plumbing_reason(service.name) or service.not_workload
-    return replace(service, not_workload=reason)
-
-
-def _unread(guest: Guest, init: Init | None) -> Iterator[Finding]:
-    for folder, manager in _UNREAD_MANAGERS:
-        if init is not None and init.name == "systemd" and manager in {"OpenRC", "Upstart"}:
-            continue
-        children = guest.children(folder)
-        if children:
-            evidence = f"{len(children)} entries there; services of {manager} are not read yet"
-            yield Finding("services-not-read", folder, Action.REPORTED, evidence)
+    group = plumbing_of(service.name)
+    if group is None:
+        return service
+    return replace(service, not_workload=group.reason, is_last_resort=group.is_last_resort)

@@ -116,15 +116,6 @@ def test_without_a_shell_there_is_nothing_to_start() -> None:
     assert found.evidence[0].startswith("nothing to start")
 
 
-def test_services_of_managers_that_are_not_read_are_told() -> None:
-    found = decide(
-        {}, {"etc/runlevels/default/app": "-> /etc/init.d/app"}, more="f 755 0:0 bin/sh x\n"
-    )
-
-    assert found.evidence[0].startswith("a shell: no service was found that it could run")
-    assert "OpenRC" in found.evidence[0]
-
-
 def test_a_service_that_gets_its_connections_from_systemd_needs_it() -> None:
     units = {
         "app.socket": "[Socket]\nListenStream=8000\n",

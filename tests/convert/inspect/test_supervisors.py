@@ -36,7 +36,7 @@ ACCOUNTS = {
 
 
 def guest(files: dict[str, str], more: str = "") -> Guest:
-    return Guest(TreeIndex(memory_tree(SYSTEM + SYSTEMD + units_text({**ACCOUNTS, **files}))))
+    return Guest(TreeIndex(memory_tree(SYSTEM + more + units_text({**ACCOUNTS, **files}))))
 
 
 def decided(files: dict[str, str], more: str = "") -> EntrypointDecision:

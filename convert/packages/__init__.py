@@ -1,0 +1,1 @@
+"""Packages: what they need, put together into one root, as data."""

@@ -1,0 +1,1 @@
+"""Shell scripts as text: what they say, followed without running any of it."""

@@ -95,6 +95,7 @@ BUILTIN_READERS: tuple[Builtin, ...] = (
     Builtin("formats.filesystems.fat.reader:READER"),
     _reader("formats.filesystems.squashfs.reader", "squashfs", (0, b"hsqs"), (0, b"sqsh")),
     _reader("formats.filesystems.xfs.reader", "xfs", (0, b"XFSB")),
+    _reader("formats.packages.deb.reader", "deb", (0, b"!<arch>\n"), (0, b"0.93")),
     Builtin("formats.recognised:READERS"),
     Builtin("formats.volumes.gpt:READER"),
     Builtin(

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Generic
 
 from formats.archives.member import Content, Member
+from formats.archives.tally import Tally
 from formats.core.entry import Entry, Kind
 from formats.core.errors import CorruptError, LimitError, quoted
 from formats.core.finding import Action, Finding
@@ -22,36 +23,6 @@ NOT_A_MEMBER = -1
 """What :attr:`Entry.node` is for folders that no member describes."""
 
 _FOLDER_MODE = 0o755
-_TOLD_PATHS = 3
-
-
-class _Tally:
-    """Members of which the same is to be said, in one finding."""
-
-    def __init__(self, rule: str, action: Action, what: str) -> None:
-        self._rule = rule
-        self._action = action
-        self._what = what
-        self._paths: list[bytes] = []
-        self._count = 0
-
-    def add(self, path: bytes) -> None:
-        self._count += 1
-        if len(self._paths) < _TOLD_PATHS:
-            self._paths.append(path)
-
-    def finding(self) -> Finding | None:
-        """Return what is to be said; None if of no member."""
-        if not self._count:
-            return None
-        evidence = self._what
-        if self._count > 1:
-            evidence += f"; so are {self._count - 1:,} more"
-            if self._paths[1:]:
-                evidence += f": {', '.join(quoted(path) for path in self._paths[1:])}"
-            if self._count > len(self._paths):
-                evidence += ", …"
-        return Finding(self._rule, self._paths[0], self._action, evidence)
 
 
 class Arrangement(Generic[Content]):
@@ -69,13 +40,13 @@ class Arrangement(Generic[Content]):
         """Path → number of the member; of hard links, that of the one they are a name of."""
         self._pending: dict[bytes, bytes] = {}
         """Path of a hard link that came before its target → path of that."""
-        self._absolute = _Tally(
+        self._absolute = Tally(
             "absolute-member", Action.CHANGED, "its path is absolute; it is taken from the root"
         )
-        self._replaced = _Tally(
+        self._replaced = Tally(
             "duplicate-member", Action.DROPPED, "a later member has the same path, and counts"
         )
-        self._made = _Tally(
+        self._made = Tally(
             "folder-without-member",
             Action.ADDED,
             f"no member describes the folder; it gets mode {_FOLDER_MODE:04o} and owner root",

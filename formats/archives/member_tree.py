@@ -7,7 +7,8 @@ path the later counts, hard links follow their target. Nothing is left out witho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Generic, Protocol, TypeVar
 
 from formats.archives.arrangement import NOT_A_MEMBER, Arrangement
@@ -88,6 +89,10 @@ class MemberTree(Generic[Content]):
     def info(self) -> TreeInfo:
         """See :attr:`formats.core.tree.Tree.info`."""
         return self._info
+
+    def add_facts(self, facts: Mapping[str, str]) -> None:
+        """Add what only a look at the tree could tell; for the reader that makes it."""
+        self._info = replace(self._info, facts={**self._info.facts, **facts})
 
     def entries(self) -> Iterator[Entry]:
         """See :meth:`formats.core.tree.Tree.entries`."""

@@ -1,4 +1,4 @@
-"""Tar archives as containers: which of them are appliances, boxes, or simply hold disks.
+"""Tar archives: which of them are appliances or boxes, which hold disks, and which are a tree.
 
 Three readers share the format, and what is in an archive decides which one it belongs to: see
 :func:`classify`. What every one of them reads is read in place; nothing is unpacked.
@@ -8,19 +8,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from itertools import islice
 
+from formats.archives.layouts import archive_tree
 from formats.archives.tar_index import TarMember, inner_path, is_tar, tar_members
+from formats.archives.tar_tree import TarContents, tar_tree_members
 from formats.bundles.members import Members, MemberSiblings, folder_of, is_junk, text_of
 from formats.bundles.parts import machine_label, machine_volume, unreadable
 from formats.bundles.vmx.machine import open_machine
 from formats.core.entry import Kind
 from formats.core.errors import AmbiguousError, ConvertError, UnsupportedError, quoted
 from formats.core.origin import printable
-from formats.core.reader import Category, OpenContext, ReaderDoc, Signature, Volume, Volumes
+from formats.core.reader import (
+    Category,
+    OpenContext,
+    Opened,
+    ReaderDoc,
+    Signature,
+    Volume,
+    Volumes,
+)
 from formats.core.source import ByteSource
+from formats.core.tree import Tree, TreeInfo
 
 _PEEKED_MEMBERS = 512
 """Bundles have few members; a root tree may have a million."""
@@ -72,22 +84,30 @@ class _Head:
 
     :ivar files: by their path.
     :ivar tops: names at the archive's top, of whatever kind.
-    :ivar problem: what is wrong right behind them.
     """
 
     files: dict[bytes, TarMember] = field(default_factory=dict)
     tops: set[bytes] = field(default_factory=set)
-    problem: ConvertError | None = None
 
     @property
-    def is_root_tree(self) -> bool:
-        return len(self.tops & _ROOT_FOLDERS) > 1
+    def holds_disks(self) -> bool:
+        """Whether it is for its disk images: they are half of its files, or of its bytes.
+
+        An image among the files of an application is one of them.
+        """
+        if len(self.tops & _ROOT_FOLDERS) > 1:
+            return False
+        if any(is_machine(path) for path in self.files):
+            return True
+        disks = [member.size for path, member in self.files.items() if _is_disk(path)]
+        total = sum(member.size for member in self.files.values())
+        return bool(disks) and (2 * len(disks) >= len(self.files) or 2 * sum(disks) >= total)
 
 
 def _peek(source: ByteSource) -> _Head:
     """Return the first members; damage ends them."""
     head = _Head()
-    try:
+    with suppress(ConvertError):  # it is met again, and told, when all is read
         for member in islice(tar_members(source), _PEEKED_MEMBERS):
             path = inner_path(member.path)
             if not path or is_junk(path):
@@ -95,14 +115,16 @@ def _peek(source: ByteSource) -> _Head:
             head.tops.add(path.partition(b"/")[0])
             if member.kind is Kind.FILE:
                 head.files[path] = member.without_records()
-    except ConvertError as error:
-        head.problem = error
     return head
 
 
 def _names_provider(source: ByteSource, member: TarMember) -> bool:
+    return b'"provider"' in _start(source, member)
+
+
+def _start(source: ByteSource, member: TarMember) -> bytes:
     length = min(member.stored_bytes, _METADATA_BYTES)
-    return b'"provider"' in bytes(source.read_at(member.offset, length))
+    return bytes(source.read_at(member.offset, length))
 
 
 def _is_descriptor(path: bytes) -> bool:
@@ -196,34 +218,42 @@ def _machine_volume(members: Members, path: bytes, context: OpenContext) -> Volu
 
 
 class TarReader:
-    """Archives that are no appliance and no box: what they hold of disks and VMware machines."""
+    """Archives that are no appliance and no box: their disks and VMware machines, or their tree."""
 
     name = "tar"
-    category = Category.BUNDLE
+    category = Category.ARCHIVE
     signatures: tuple[Signature, ...] = ()  # v7 archives have none
     supersedes: frozenset[str] = frozenset()
     doc = ReaderDoc(
-        "tar archive with disk images, or with VMware machines (.vmx)",
+        "tar archive: a tree, disk images, or VMware machines (.vmx)",
         extensions=(".tar",),
-        specification="POSIX.1-2017 pax; GNU tar manual; tar(5)",
-        reads="disk images at the top or in folders, sparse members too, in place; v7, ustar, pax"
-        " and GNU archives",
-        refuses="archives without disk images: a root tree",
+        specification="POSIX.1-2017 pax; GNU tar manual; tar(5); star(5)",
+        reads="v7, ustar, pax and GNU archives, in place; as a tree with xattrs, ACLs, devices and"
+        " sparse files; root trees, images of LXD, bottles of Homebrew; disk images where they"
+        " are most of what is in it, and machines",
+        refuses="container images (name them with docker-archive: or oci-archive:), archives in"
+        " several volumes",
     )
 
     def probe(self, source: ByteSource) -> bool:
         """See :class:`~formats.core.reader.Reader`."""
         return classify(source) is Content.OTHER
 
-    def open(self, source: ByteSource, context: OpenContext) -> Volumes:
-        """Open the disk images in the archive, or the VMware machines.
+    def open(self, source: ByteSource, context: OpenContext) -> Opened:
+        """Open the disk images in the archive, or the VMware machines; else its tree.
 
-        :raises UnsupportedError: if there are none.
+        :raises UnsupportedError: for container images.
         :raises CorruptError: for damaged archives.
         """
         head = _peek(source)
-        if head.is_root_tree or not any(_is_disk(path) or is_machine(path) for path in head.files):
-            raise head.problem or _without_disk(source, head)
+        if _holds_container_images(source, head):
+            raise UnsupportedError(
+                "is an archive of container images",
+                origin=source.origin,
+                hint="name it as what it is: docker-archive:FILE or oci-archive:FILE",
+            )
+        if not head.holds_disks:
+            return _tree(source, context)
         members = Members(source, context.limits)
         machines = [path for path in members.paths() if is_machine(path)]
         if machines:
@@ -231,18 +261,23 @@ class TarReader:
         return Volumes(disk_volumes(members, disk_paths(members)))
 
 
-def _without_disk(source: ByteSource, head: _Head) -> UnsupportedError:
-    if head.tops & {b"oci-layout", b"manifest.json", b"repositories"}:
-        return UnsupportedError(
-            "is an archive of container images",
-            origin=source.origin,
-            hint="use it as it is: 'podman load -i FILE'",
-        )
-    return UnsupportedError(
-        "is a tar archive without a disk image in it, which is not read",
-        origin=source.origin,
-        hint="unpack it with 'tar xf' and give the disk image that is in it",
+def _tree(source: ByteSource, context: OpenContext) -> Tree:
+    return archive_tree(
+        tar_tree_members(tar_members(source, context.limits), context.note),
+        TarContents(source),
+        TreeInfo("tar", size_bytes=source.size),
+        source.origin,
+        context.limits,
+        context.note,
     )
+
+
+def _holds_container_images(source: ByteSource, head: _Head) -> bool:
+    """Tell by ``oci-layout`` (OCI), or the ``manifest.json`` of ``docker save``."""
+    if b"oci-layout" in head.files:
+        return True
+    manifest = head.files.get(b"manifest.json")
+    return manifest is not None and b'"Layers"' in _start(source, manifest)
 
 
 READER = TarReader()

@@ -100,23 +100,40 @@ def test_parts_of_a_split_disk_are_no_disks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "what", "hint"),
+    "files",
     [
-        (["README"], "without a disk image", "unpack it with 'tar xf'"),
-        (["etc/passwd", "usr/bin/sh", "boot/initramfs.img"], "without a disk image", "unpack"),
-        (["./etc/passwd", "./bin/sh", "./disk.raw"], "without a disk image", "unpack"),
-        (["boot/initrd.img", *(f"etc/{number}" for number in range(600))], "without", "unpack"),
-        (["oci-layout", "index.json"], "container images", "podman load"),
-        (["manifest.json", "repositories", "x/layer.tar"], "container images", "podman load"),
+        {"README": ""},
+        {"etc/passwd": "", "usr/bin/sh": "", "boot/initramfs.img": "x" * 1000},
+        {"./etc/passwd": "", "./bin/sh": "", "./disk.raw": "x" * 1000},
+        {"boot/initrd.img": "", **{f"etc/{number}": "" for number in range(600)}},
+        {"app/run": "x" * 100, "app/logo.img": "x" * 50, "app/README": ""},
+        {"manifest.json": '{"name": "of a browser\'s extension"}', "index.js": ""},
     ],
 )
-def test_archives_without_disks_are_refused_by_name(
-    tmp_path: Path, names: list[str], what: str, hint: str
+def test_archives_that_are_not_for_disks_are_trees(
+    tmp_path: Path, files: Mapping[str, str]
 ) -> None:
-    problem = _problem(_named(tmp_path / "x", names))
+    with opened_by("tar", archive(tmp_path / "x", files)) as node:
+        assert not node.children
+        assert node.tree is not None
+        found = {entry.path.decode() for entry in node.tree.entries()}
+    assert {name.removeprefix("./") for name in files} <= found
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"oci-layout": "{}", "index.json": "{}"},
+        {"x/layer.tar": "", "manifest.json": '[{"Config": "c.json", "Layers": ["x/layer.tar"]}]'},
+    ],
+)
+def test_archives_of_container_images_are_refused_by_name(
+    tmp_path: Path, files: Mapping[str, str]
+) -> None:
+    problem = _problem(archive(tmp_path / "x", files))
     assert isinstance(problem, UnsupportedError)
-    assert what in problem.message
-    assert hint in (problem.hint or "")
+    assert "container images" in problem.message
+    assert "docker-archive:FILE" in (problem.hint or "")
 
 
 def test_two_disks_of_one_name_are_an_error(tmp_path: Path) -> None:

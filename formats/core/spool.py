@@ -69,6 +69,18 @@ class Spool:
             raise self._failed(error) from error
         self.stored_bytes += len(data)
 
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Return bytes that went in already; fewer where they end.
+
+        :raises OutputError: if they cannot be read back.
+        """
+        length = min(length, self.size - offset)
+        try:
+            data = os.pread(self._fd, length, offset)
+        except OSError as error:
+            raise self._failed(error) from error
+        return data.ljust(length, b"\0")  # a hole at the end is not in the file yet
+
     def finish(self) -> FileSource:
         """Return all that went in as a source, which the caller closes; nothing goes in any more.
 

@@ -31,7 +31,7 @@ def decompressed(
     :raises OutputError: if there is no room for it.
     """
     file = Compressed(packed)
-    blocks = _bounded(file, decode, context)
+    blocks = bounded(file, decode, context)
     kept: list[bytes] = []
     size = 0
     for block in blocks:
@@ -49,8 +49,11 @@ def decompressed(
     return source
 
 
-def _bounded(file: Compressed, decode: Decoder, context: OpenContext) -> Iterator[bytes]:
-    """Decode as long as what comes out is in proportion to what went in."""
+def bounded(file: Compressed, decode: Decoder, context: OpenContext) -> Iterator[bytes]:
+    """Yield blocks as long as what comes out is in proportion to what went in.
+
+    :raises LimitError: once it is not.
+    """
     limits, size = context.limits, 0
     for block in decode(file, limits):
         size += len(block)

@@ -93,6 +93,7 @@ BUILTIN_READERS: tuple[Builtin, ...] = (
     _reader("formats.filesystems.erofs.reader", "erofs", (1024, b"\xe2\xe1\xf5\xe0")),
     _reader("formats.filesystems.ext.reader", "ext", (0x438, b"\x53\xef")),
     Builtin("formats.filesystems.fat.reader:READER"),
+    _reader("formats.filesystems.iso.reader", "iso9660", (0x8001, b"CD001")),
     _reader("formats.filesystems.squashfs.reader", "squashfs", (0, b"hsqs"), (0, b"sqsh")),
     _reader("formats.filesystems.xfs.reader", "xfs", (0, b"XFSB")),
     _reader("formats.packages.deb.reader", "deb", (0, b"!<arch>\n"), (0, b"0.93")),

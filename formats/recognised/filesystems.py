@@ -79,15 +79,6 @@ FILESYSTEMS: tuple[RecognisedFormat, ...] = (
         check=probes.is_hfs_plus,
         family="macOS",
     ),
-    _filesystem(
-        "iso9660",
-        "an ISO 9660 image",
-        Signature(0x8001, b"CD001"),
-        hint="install or unpack what is on it ('xorriso -osirrox on -indev … -extract / …')",
-        check=probes.is_iso,
-        # Hybrid images carry these around the ISO, for booting from USB sticks and for Macs.
-        supersedes=frozenset({"apm", "gpt", "hfs", "hfsplus", "mbr", "udf"}),
-    ),
     _filesystem("jfs", "a JFS filesystem", Signature(0x8000, b"JFS1")),
     _filesystem(
         "minix",
@@ -180,6 +171,7 @@ FILESYSTEM_NAMES = frozenset(
         "erofs",
         "ext",
         "fat",
+        "iso9660",
         "squashfs",
         "swap",
         "swsuspend",

@@ -177,15 +177,6 @@ def is_ufs2(source: ByteSource) -> bool:
     return _is_ufs(source, UFS2_MAGIC)
 
 
-def is_iso(source: ByteSource) -> bool:
-    """Check that a partition table, if there is one, covers the volume descriptor.
-
-    Hybrid images have a table around the ISO. On a disk that once was such an image and was
-    partitioned since, the first partition starts behind it.
-    """
-    return partition_owns(source, 0x8000) is not False
-
-
 def is_no_partitions_trailer(source: ByteSource) -> bool:
     """Check that the last sector does not belong to a partition, whose trailer it then is."""
     return partition_owns(source, source.size - 1) is not True

@@ -40,7 +40,6 @@ TOOLS = (
     recipe("dm-verity", 4, "veritysetup format {file} {image}", "DM_verity_hash"),
     recipe("exfat", 4, "mkfs.exfat {image}"),
     recipe("f2fs", 52, "mkfs.f2fs -q -f {image}"),
-    recipe("iso9660", 0, "xorriso -as mkisofs -quiet -o {image} {tree}"),
     recipe("jfs", 16, "mkfs.jfs -q {image}"),
     recipe("minix", 4, "mkfs.minix -1 {image}"),
     recipe("minix", 4, "mkfs.minix -2 {image}"),

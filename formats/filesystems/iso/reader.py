@@ -1,0 +1,156 @@
+"""The reader of ISO 9660.
+
+Specification: ECMA-119 (4th edition), IEEE P1281 (SUSP) and P1282 (Rock Ridge) 1.12, Microsoft's
+"Joliet Specification", "El Torito" 1.0, and libburnia's descriptions of zisofs2 and AAIP.
+
+Directory records and Rock Ridge are read by own code; boot catalogs, hybrid partition tables and
+UDF by pycdlib, a structure at a time. See docs/dependencies.md for why.
+"""
+
+from __future__ import annotations
+
+from formats.core.errors import ConvertError
+from formats.core.finding import Action, Finding
+from formats.core.origin import printable
+from formats.core.reader import Category, OpenContext, ReaderDoc, Signature
+from formats.core.source import ByteSource
+from formats.core.tree import TreeInfo
+from formats.filesystems.iso.descriptors import Session, VolumeDescriptor, read_sessions
+from formats.filesystems.iso.filesystem import IsoFilesystem
+from formats.filesystems.iso.path_table import folder_places
+from formats.filesystems.iso.tree import IsoTree
+from formats.filesystems.iso.view import View, views
+from formats.volumes.gpt import partition_owns
+
+MAGIC = Signature(0x8001, b"CD001")
+_DATE_DIGITS = 16
+
+
+class Iso9660Reader:
+    """ISO 9660 as a tree."""
+
+    name = "iso9660"
+    category = Category.FILESYSTEM
+    signatures = (MAGIC,)
+    # Hybrid images carry these around the ISO, for booting from USB sticks and for Macs.
+    supersedes = frozenset({"apm", "gpt", "hfs", "hfsplus", "mbr", "udf"})
+    doc = ReaderDoc(
+        title="ISO 9660 images (CD, DVD, live and installation media)",
+        extensions=(".iso", ".img"),
+        specification="https://ecma-international.org/publications-and-standards/standards/ecma-119/",
+        reads="Rock Ridge with relocated folders, hard links, devices, ACLs and extended"
+        " attributes (AAIP), zisofs; Joliet; plain names as mount(8) shows them; files of several"
+        " extents; the last of several sessions; boot entries and hybrid partition tables are told",
+        refuses="sparse (entry SF) and interleaved files, and those on other discs of a set, when"
+        " they are read",
+    )
+
+    def probe(self, source: ByteSource) -> bool:
+        """Check that a partition table, if there is one, covers the volume descriptor.
+
+        Hybrid images have a table around the ISO. On a disk that once was such an image and was
+        partitioned since, the first partition starts behind it.
+        """
+        return partition_owns(source, 0x8000) is not False
+
+    def open(self, source: ByteSource, context: OpenContext) -> IsoTree:
+        """Read the volume descriptors and the record of the root folder.
+
+        :raises CorruptError: if they are damaged, or the image is cut short.
+        """
+        sessions = read_sessions(source)
+        session = sessions[-1]
+        choice = views(source, session)
+        view = choice[0]
+        filesystem = IsoFilesystem(source, view, context.limits)
+        place = str(source.origin).encode("utf-8", "surrogateescape")
+        for finding in _findings(source, sessions, place):
+            context.note(finding)
+
+        def when_seen() -> None:
+            for finding in filesystem.omissions.findings(place):
+                context.note(finding)
+            _compare_path_table(filesystem, view.volume, place, context)
+
+        return IsoTree(filesystem, _info(sessions, choice), when_seen)
+
+
+def _findings(source: ByteSource, sessions: list[Session], place: bytes) -> list[Finding]:
+    found = []
+    if len(sessions) > 1:
+        starts = ", ".join(f"{session.start:,}" for session in sessions)
+        found.append(
+            Finding(
+                "iso-sessions",
+                place,
+                Action.REPORTED,
+                f"has {len(sessions)} sessions, from sectors {starts}; the last one is read",
+            )
+        )
+    expected = sessions[-1].primary.size_bytes
+    if expected > source.size:
+        found.append(
+            Finding(
+                "iso-truncated",
+                place,
+                Action.REPORTED,
+                f"should have {expected:,} bytes and has {source.size:,}: files may be cut off",
+            )
+        )
+    return found
+
+
+def _compare_path_table(
+    filesystem: IsoFilesystem, volume: VolumeDescriptor, place: bytes, context: OpenContext
+) -> None:
+    """Report folders that are in the path table and not in the tree."""
+    try:
+        places = folder_places(filesystem.source, volume, context.limits)
+    except ConvertError as error:
+        evidence = f"cannot be read, and is not needed: {error.message}"
+        context.note(Finding("iso-path-table", place, Action.REPORTED, evidence))
+        return
+    known = {number // volume.block_bytes for number in filesystem.folders}
+    missing = len(places - known)
+    if missing:
+        evidence = f"{missing:,} folders are in the path table and not in the tree"
+        context.note(Finding("iso-unlisted-folders", place, Action.REPORTED, evidence))
+
+
+def _info(sessions: list[Session], choice: list[View]) -> TreeInfo:
+    """Return what the image says of itself; label and UUID as blkid(8) has them."""
+    primary, volume = sessions[-1].primary, choice[0].volume
+    facts = {"read as": choice[0].name}
+    if len(choice) > 1:
+        facts["also has"] = ", ".join(view.name for view in choice[1:])
+    for what in ("system", "volume set", "publisher", "preparer", "application"):
+        if text := _text(primary, what):
+            facts[what] = text
+    return TreeInfo(
+        format="iso9660",
+        uuid=_uuid(primary),
+        label=_text(volume, "volume") or None,
+        size_bytes=primary.size_bytes,
+        used_bytes=primary.size_bytes,
+        facts=facts,
+    )
+
+
+def _text(volume: VolumeDescriptor, what: str) -> str:
+    raw = volume.identifiers[what]
+    if not volume.joliet_level:
+        return printable(raw.rstrip(b" \0"))
+    return printable(raw.decode("utf-16-be", "replace").rstrip(" \0"))
+
+
+def _uuid(primary: VolumeDescriptor) -> str | None:
+    """Return the date of the last change, or else of creation, which stands for a UUID."""
+    for date in (primary.modified, primary.created):
+        digits = date[:_DATE_DIGITS]
+        if digits.isdigit() and digits.strip(b"0"):
+            text = digits.decode("ascii")
+            return "-".join([text[:4], *(text[at : at + 2] for at in range(4, _DATE_DIGITS, 2))])
+    return None
+
+
+READER = Iso9660Reader()

@@ -97,7 +97,9 @@ def main() -> NoReturn:
     # What is made while a tree is read has no cycles, and there is much of it: looking for them
     # more often costs a tenth of the time.
     gc.set_threshold(50_000, 20, 50)
-    sys.exit(_run(sys.argv[1:]))
+    exit_code = _run(sys.argv[1:])
+    gc.freeze()  # at the end Python would look through everything that was ever imported
+    sys.exit(exit_code)
 
 
 class _Stopped(BaseException):

@@ -53,6 +53,19 @@ def acl_xattr(text: bytes) -> bytes | None:
     return _VERSION + packed
 
 
+def acl_mode(value: bytes) -> int:
+    """Return the permission bits that a file has with this ACL as its ``ACCESS`` xattr.
+
+    The mask takes the place of the owning group's bits (acl(5), "CORRESPONDENCE BETWEEN ACL
+    ENTRIES AND FILE PERMISSION BITS").
+
+    :param value: from :func:`acl_xattr`.
+    """
+    entries = _ENTRY.iter_unpack(value[len(_VERSION) :])
+    bits: dict[int, int] = {tag: permissions for tag, permissions, _ in entries}
+    return bits[_OWNER] << 6 | bits.get(_MASK, bits[_OWNING_GROUP]) << 3 | bits[_OTHER]
+
+
 def _entry(line: bytes) -> tuple[int, int, int] | None:
     """Return tag, permissions and id of ``user:joe:rwx:1000`` and the like."""
     fields = line.split(b":")

@@ -65,9 +65,10 @@ def archive_tree(
 
 def _metadata(members: list[Member[Content]]) -> Member[Content] | None:
     """Return what describes an image of LXD; None if this is none."""
-    described = next((item for item in members if inner_path(item.path) == _METADATA), None)
-    has_root = any(_below_root(member.path) for member in members)
-    return described if has_root else None
+    for described in (item for item in members if item.path.endswith(_METADATA)):
+        if inner_path(described.path) == _METADATA:
+            return described if any(_below_root(item.path) for item in members) else None
+    return None
 
 
 def _below_root(path: bytes) -> bytes | None:

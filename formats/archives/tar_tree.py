@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from formats.archives.acl_text import ACCESS, acl_mode
 from formats.archives.member import Member
 from formats.archives.stored import read_blocks
 from formats.archives.tally import Tally
@@ -20,6 +21,8 @@ from formats.core.entry import Entry
 from formats.core.finding import Action, Finding
 from formats.core.origin import Origin
 from formats.core.source import BytesLike, ByteSource, slice_source
+
+_NONE: Xattrs = ()
 
 
 class TarContent(NamedTuple):
@@ -65,15 +68,16 @@ def tar_tree_members(
     """
     left_out = Tally("archive-attribute", Action.DROPPED, "has an ACL or xattr in a form not read")
     for member in members:
-        xattrs: Xattrs = ()
+        mode, xattrs = member.mode, _NONE
         if member.records:
             xattrs, is_whole = xattrs_of(member.records)
+            mode = _mode_with(xattrs, mode)
             if not is_whole:
                 left_out.add(member.path)
         yield Member(
             path=member.path,
             kind=member.kind,
-            mode=member.mode,
+            mode=mode,
             content=TarContent(member.offset, member.stored_bytes, member.size, member.regions),
             uid=member.uid,
             gid=member.gid,
@@ -86,3 +90,11 @@ def tar_tree_members(
     finding = left_out.finding()
     if finding is not None:
         note(finding)
+
+
+def _mode_with(xattrs: Xattrs, mode: int) -> int:
+    """Return the mode that a file has once its ACL is set: libarchive leaves the mask out of it."""
+    for name, value in xattrs:
+        if name == ACCESS:
+            return mode & 0o7000 | acl_mode(value)
+    return mode

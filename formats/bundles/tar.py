@@ -7,20 +7,21 @@ Three readers share the format, and what is in an archive decides which one it b
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from itertools import islice
 
 from formats.archives.layouts import archive_tree
-from formats.archives.tar_index import TarMember, inner_path, is_tar, tar_members
+from formats.archives.tar_index import BLOCK_BYTES, TarMember, inner_path, is_tar, tar_members
 from formats.archives.tar_tree import TarContents, tar_tree_members
 from formats.bundles.members import Members, MemberSiblings, folder_of, is_junk, text_of
 from formats.bundles.parts import machine_label, machine_volume, unreadable
 from formats.bundles.vmx.machine import open_machine
 from formats.core.entry import Kind
 from formats.core.errors import AmbiguousError, ConvertError, UnsupportedError, quoted
+from formats.core.finding import Action, Finding
 from formats.core.origin import printable
 from formats.core.reader import (
     Category,
@@ -262,14 +263,32 @@ class TarReader:
 
 
 def _tree(source: ByteSource, context: OpenContext) -> Tree:
+    members = _noting_no_end(source, tar_members(source, context.limits), context)
     return archive_tree(
-        tar_tree_members(tar_members(source, context.limits), context.note),
+        tar_tree_members(members, context.note),
         TarContents(source),
         TreeInfo("tar", size_bytes=source.size),
         source.origin,
         context.limits,
         context.note,
     )
+
+
+def _noting_no_end(
+    source: ByteSource, members: Iterable[TarMember], context: OpenContext
+) -> Iterator[TarMember]:
+    """Yield the members; tell where the file ends behind the last one, without an end mark.
+
+    Programs take that as the end, and so would a file be that is cut there.
+    """
+    end = 0
+    for member in members:
+        end = member.offset + member.stored_bytes
+        yield member
+    if end + BLOCK_BYTES > source.size:
+        evidence = "ends without the blocks of zeros that end an archive: it may be cut short"
+        where = str(source.origin).encode()
+        context.note(Finding("archive-without-end", where, Action.REPORTED, evidence))
 
 
 def _holds_container_images(source: ByteSource, head: _Head) -> bool:

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from formats.core.entry import Entry
-from formats.core.errors import ConvertError, LimitError, quoted
-from formats.core.origin import Origin
-from formats.core.source import BytesLike
+from formats.core.errors import ConvertError
+from formats.core.origin import Origin, file_origin
+from formats.core.source import BytesLike, ByteSource
 from formats.core.tree import TreeInfo
-from formats.filesystems.walk import Walkable, naming, walk
+from formats.filesystems.walk import Walkable, check_size, naming, walk
 
 
 class ContentFilesystem(Walkable, Protocol):
@@ -20,6 +20,13 @@ class ContentFilesystem(Walkable, Protocol):
         """Yield the content of a file.
 
         :raises CorruptError: if it cannot be read.
+        """
+        ...
+
+    def open(self, number: int, origin: Origin) -> ByteSource:
+        """Return the content of a file as a source of that origin.
+
+        :raises CorruptError: if where it lies cannot be read.
         """
         ...
 
@@ -55,17 +62,23 @@ class ContentTree:
         :raises CorruptError: if the content cannot be read whole.
         :raises LimitError: if the file is larger than a file may be.
         """
-        most = self._filesystem.limits.file_bytes
-        if entry.size > most:
-            raise LimitError(
-                f"{quoted(entry.path)} has {entry.size:,} bytes, holes included, more than the"
-                f" {most:,} that a file may have",
-                origin=self.origin,
-            )
+        check_size(entry, self._filesystem.limits, self.origin)
         if not entry.size:
             return
         try:
             yield from self._filesystem.content(entry.node)
+        except ConvertError as error:
+            raise naming(entry.path, error) from error
+
+    def open(self, entry: Entry) -> ByteSource:
+        """See :meth:`formats.core.tree.OpenableTree.open`.
+
+        :raises CorruptError: if where the content lies cannot be read.
+        :raises LimitError: if the file is larger than a file may be.
+        """
+        check_size(entry, self._filesystem.limits, self.origin)
+        try:
+            return self._filesystem.open(entry.node, file_origin(self.origin, entry.path))
         except ConvertError as error:
             raise naming(entry.path, error) from error
 

@@ -6,14 +6,17 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from formats.core.entry import Entry
-from formats.core.errors import ConvertError, LimitError, quoted
-from formats.core.origin import Origin
-from formats.core.source import BytesLike, ByteSource
+from formats.core.errors import ConvertError
+from formats.core.limits import KIB
+from formats.core.origin import Origin, file_origin
+from formats.core.source import BytesLike, ByteSource, MemorySource
 from formats.core.tree import TreeInfo
-from formats.filesystems.runs import Run, read_runs
-from formats.filesystems.walk import Walkable, naming, walk
+from formats.filesystems.runs import Run, read_runs, run_source
+from formats.filesystems.walk import Walkable, check_size, naming, walk
 
 _ANNOUNCED = 16_384
+_MOST_WITHOUT_RUNS = 64 * KIB
+"""Content that is no run is with the inode, or in a block at the most."""
 
 
 class RunFilesystem(Walkable, Protocol):
@@ -76,12 +79,7 @@ class RunTree:
         :raises LimitError: if the file is larger than a file may be.
         """
         filesystem, size = self._filesystem, entry.size
-        if size > filesystem.limits.file_bytes:
-            raise LimitError(
-                f"{quoted(entry.path)} has {size:,} bytes, holes included, more than the"
-                f" {filesystem.limits.file_bytes:,} that a file may have",
-                origin=self.origin,
-            )
+        check_size(entry, self._filesystem.limits, self.origin)
         if not size:
             return
         try:
@@ -90,6 +88,23 @@ class RunTree:
                 yield from read_runs(filesystem.source, runs, filesystem.block_bytes, size)
             else:
                 yield from filesystem.content(entry.node, size)
+        except ConvertError as error:
+            raise naming(entry.path, error) from error
+
+    def open(self, entry: Entry) -> ByteSource:
+        """See :meth:`formats.core.tree.OpenableTree.open`.
+
+        :raises CorruptError: if where the content lies cannot be read.
+        :raises LimitError: if the file is larger than a file may be.
+        """
+        filesystem, size = self._filesystem, entry.size
+        origin = file_origin(self.origin, entry.path)
+        check_size(entry, self._filesystem.limits, self.origin)
+        try:
+            runs = filesystem.runs(entry.node, size)
+            if not runs and 0 < size <= _MOST_WITHOUT_RUNS:
+                return MemorySource(b"".join(filesystem.content(entry.node, size)), origin)
+            return run_source(filesystem.source, runs, filesystem.block_bytes, size, origin)
         except ConvertError as error:
             raise naming(entry.path, error) from error
 

@@ -6,7 +6,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from formats.core.errors import CorruptError
-from formats.core.source import ZERO_CHUNK_BYTES, ZEROS, BytesLike, ByteSource
+from formats.core.origin import Origin
+from formats.core.source import (
+    ZERO_CHUNK_BYTES,
+    ZEROS,
+    BytesLike,
+    ByteSource,
+    MappedSource,
+    Segment,
+)
 
 CHUNK_BYTES = 1 << 18
 """What is read at once: few calls, and small enough to be in cache for who hashes or writes it."""
@@ -75,6 +83,26 @@ def read_runs(
             yield data
         position = end
     yield from holes(size - position)
+
+
+def run_source(
+    source: ByteSource, runs: Sequence[Run], block_bytes: int, size: int, origin: Origin
+) -> MappedSource:
+    """Return the ``size`` bytes that the runs lead to as a source.
+
+    :raises CorruptError: if runs overlap, or the volume ends before.
+    """
+    segments: list[Segment] = []
+    position = 0
+    for first, count, start in runs:
+        begin, end = first * block_bytes, min((first + count) * block_bytes, size)
+        if begin > position:
+            segments.append(Segment(position, begin - position, None))
+        segments.append(Segment(begin, end - begin, source, start * block_bytes))
+        position = end
+    if position < size:
+        segments.append(Segment(position, size - position, None))
+    return MappedSource(segments, origin)
 
 
 def holes(length: int) -> Iterator[BytesLike]:

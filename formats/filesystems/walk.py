@@ -189,3 +189,16 @@ def naming(path: bytes, error: ConvertError) -> ConvertError:
     """Return the same error with the path that it is about in front."""
     message = f"{quoted(path or b'/')}: {error.message}"
     return type(error)(message, origin=error.origin, offset=error.offset, hint=error.hint)
+
+
+def check_size(entry: Entry, limits: Limits, origin: Origin) -> None:
+    """Refuse a file that is larger than a file may be.
+
+    :raises LimitError: if it is.
+    """
+    if entry.size > limits.file_bytes:
+        raise LimitError(
+            f"{quoted(entry.path)} has {entry.size:,} bytes, holes included, more than the"
+            f" {limits.file_bytes:,} that a file may have",
+            origin=origin,
+        )

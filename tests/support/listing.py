@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from formats.core.entry import Kind
-from formats.core.tree import Tree
+from formats.core.entry import Entry, Kind
+from formats.core.tree import OpenableTree, Tree
 from tests.support.programs import need_root, run
 
 _KINDS = {
@@ -25,6 +25,9 @@ _KINDS = {
     stat.S_IFIFO: Kind.FIFO,
     stat.S_IFSOCK: Kind.SOCKET,
 }
+
+_COMPARED_BYTES = 2 << 20
+"""How much of a file is read a second time, at any place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +154,16 @@ def tree_listing(tree: Tree) -> dict[bytes, Row]:
         size = 0
         if real.kind is Kind.FILE:
             hasher = hashlib.sha256()
+            start = bytearray()
             for chunk in tree.read(entry):
                 size += len(chunk)
                 hasher.update(chunk)
+                if len(start) < _COMPARED_BYTES:
+                    start += chunk
             digest = hasher.hexdigest()
             assert size == entry.size, f"{entry.path!r} gave {size} bytes of {entry.size}"
+            if isinstance(tree, OpenableTree):
+                assert_opens_alike(tree, entry, bytes(start))
         rows[entry.path] = Row(
             kind=real.kind,
             mode=entry.mode,
@@ -170,6 +178,23 @@ def tree_listing(tree: Tree) -> dict[bytes, Row]:
             links=members.get(entry.path, ()),
         )
     return rows
+
+
+def assert_opens_alike(tree: OpenableTree, entry: Entry, start: bytes) -> None:
+    """Assert that a file is the same when it is opened, as far as ``start`` goes."""
+    source = tree.open(entry)
+    assert source.size == entry.size
+    assert sum(extent.length for extent in source.extents()) == entry.size
+    source.will_need([(0, entry.size), (entry.size // 2, 1)])
+    ranges = ((len(start) // 3, len(start) // 2), (max(len(start) - 3, 0), 3), (0, 5))
+    for offset, length in ranges:
+        wanted = start[offset : offset + length]
+        assert bytes(source.read_at(offset, len(wanted))) == wanted, f"{entry.path!r} at {offset}"
+    for extent in source.extents():
+        if extent.is_hole:
+            wanted = start[extent.offset : extent.offset + extent.length]
+            assert not wanted.strip(b"\0"), f"{entry.path!r} has data in a hole"
+    assert not source.read_at(entry.size, 1)
 
 
 def difference(kernel: dict[bytes, Row], ours: dict[bytes, Row]) -> list[str]:

@@ -8,7 +8,7 @@ from formats.core.entry import Kind, check_name
 from formats.core.errors import ConvertError, CorruptError, LimitError
 from formats.core.limits import Limits
 from formats.core.origin import Origin
-from formats.core.source import BytesLike
+from formats.core.source import BytesLike, ByteSource
 from formats.filesystems.btrfs.extents import FileExtent
 from formats.filesystems.btrfs.filesystem import BtrfsFilesystem
 from formats.filesystems.btrfs.index import Attributes, Inodes
@@ -145,6 +145,17 @@ class SubvolumeNodes:
         try:
             extents = self._inodes.extents(number, has_sums=has_sums)
             yield from content.read(extents, inode.size, has_sums=has_sums)
+        except ConvertError as error:
+            error.at(self.origin)
+            raise
+
+    def open(self, number: int, origin: Origin) -> ByteSource:
+        """See :meth:`formats.filesystems.content_tree.ContentFilesystem.open`."""
+        inode = self._inode(number)
+        has_sums = not inode.flags & NO_DATA_SUMS
+        extents = self._inodes.extents(number, has_sums=has_sums)
+        try:
+            return self._filesystem.content.open(extents, inode.size, origin, has_sums=has_sums)
         except ConvertError as error:
             error.at(self.origin)
             raise

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
 
 from formats.codecs.lz4 import lz4_decompress, lz4_decompress_start
 from formats.codecs.units import decode_zstd, inflate_raw
 from formats.codecs.xz import microlzma_decompress
 from formats.core.errors import CorruptError, UnsupportedError
-from formats.core.source import BytesLike, ByteSource, read_exact
+from formats.core.origin import Origin
+from formats.core.source import BytesLike, ByteSource, MappedSource, Segment, read_exact
 from formats.filesystems.erofs.compressed import Codec, Extent, IndexReader
 from formats.filesystems.erofs.inode import Inode, InodeTable, Layout
 from formats.filesystems.erofs.superblock import Incompat, Superblock
-from formats.filesystems.runs import Run, coalesce, read_runs
+from formats.filesystems.pieces import PieceSource
+from formats.filesystems.runs import Run, coalesce, read_runs, run_source
 
 _CHUNK_BITS = 0x1F
 _CHUNK_INDEXES = 0x20
@@ -25,7 +27,7 @@ _ADDRESS = struct.Struct("<I")
 _INDEX = struct.Struct("<2xHI")  # device, block
 _CHUNKS_AT_ONCE = 4096
 _MOST_PACKED_EXTENTS = 1 << 20
-_PACKED_KEPT = 8
+_EXTENTS_KEPT = 8
 _FLAT = frozenset({Layout.PLAIN, Layout.INLINE})
 _COMPRESSED = frozenset({Layout.COMPRESSED_FULL, Layout.COMPRESSED_COMPACT})
 
@@ -38,7 +40,7 @@ class ContentReader:
         self._superblock = superblock
         self._inodes = inodes
         self._indexes = IndexReader(source, superblock)
-        self._packed_extent = lru_cache(_PACKED_KEPT)(self._decoded)
+        self._kept_extent = lru_cache(_EXTENTS_KEPT)(self._decoded)
 
     def read(self, inode: Inode) -> Iterator[BytesLike]:
         """Yield the content of an inode.
@@ -76,6 +78,11 @@ class ContentReader:
 
     def _chunks(self, inode: Inode) -> Iterator[BytesLike]:
         """Yield the content of a file in chunks, some thousand of them at a time."""
+        for size, runs in self._chunk_batches(inode):
+            yield from read_runs(self._source, runs, self._superblock.block_bytes, size)
+
+    def _chunk_batches(self, inode: Inode) -> Iterator[tuple[int, list[Run]]]:
+        """Yield how much of a file some thousand chunks are, and where they are."""
         form = inode.detail & 0xFFFF
         if form & ~_CHUNK_FORMAT:
             raise UnsupportedError(
@@ -91,8 +98,7 @@ class ContentReader:
             data = read_exact(self._source, place, count * record.size, "the chunks of a file")
             found = self._chunk_runs(record.iter_unpack(data), chunk_blocks)
             size = min(missing, count * chunk_bytes)
-            runs = coalesce(found, -(-size // self._superblock.block_bytes))
-            yield from read_runs(self._source, runs, self._superblock.block_bytes, size)
+            yield size, coalesce(found, -(-size // self._superblock.block_bytes))
             missing -= size
             place += count * record.size
 
@@ -174,7 +180,7 @@ class ContentReader:
         while size:
             extent = extents[bisect_right(starts, offset) - 1]
             skip = offset - extent.start
-            piece = memoryview(self._packed_extent(extent))[skip : skip + size]
+            piece = memoryview(self._kept_extent(extent))[skip : skip + size]
             yield piece
             offset += len(piece)
             size -= len(piece)
@@ -195,9 +201,64 @@ class ContentReader:
             parts.append(self._inline(inode, skip, offset + size - plain - skip))
         return b"".join(parts)
 
+    def open(self, inode: Inode, origin: Origin) -> ByteSource:
+        """Return the content of an inode as a source of that origin.
+
+        :raises CorruptError: if where it lies cannot be read.
+        :raises UnsupportedError: for what is not read, by name.
+        """
+        if inode.layout in _COMPRESSED:
+            extents = list(self._indexes.extents(inode))
+            return PieceSource(_Extents(self, extents), inode.size, origin)
+        block_bytes = self._superblock.block_bytes
+        segments: list[Segment] = []
+        if inode.layout is Layout.CHUNKS:
+            position = 0
+            for size, runs in self._chunk_batches(inode):
+                batch = run_source(self._source, runs, block_bytes, size, origin)
+                segments.append(Segment(position, size, batch))
+                position += size
+            return MappedSource(segments, origin)
+        plain = inode.size - self._inline_bytes(inode)
+        segments.append(Segment(0, plain, self._source, inode.detail * block_bytes))
+        if plain < inode.size:
+            tail = inode.size - plain
+            self._inline(inode, 0, tail)  # that it is there, and in its block
+            segments.append(Segment(plain, tail, self._source, inode.end))
+        return MappedSource(segments, origin)
+
+    def piece(self, extent: Extent, skip: int, length: int) -> BytesLike:
+        """Return some bytes of an extent.
+
+        :raises CorruptError: if they cannot be read.
+        """
+        if extent.codec is Codec.FRAGMENT:
+            return b"".join(self.packed(extent.place + skip, length))
+        return memoryview(self._kept_extent(extent))[skip : skip + length]
+
     def ranges(self, inodes: Iterable[Inode]) -> Iterator[tuple[int, int]]:
         """Yield offset and length of what these inodes have in adjoining blocks."""
         for inode in inodes:
             plain = inode.size - self._inline_bytes(inode)
             if plain and inode.layout in _FLAT:
                 yield inode.detail << self._superblock.block_log, plain
+
+
+class _Extents:
+    """The extents of one compressed file; see :class:`formats.filesystems.pieces.Pieces`."""
+
+    def __init__(self, content: ContentReader, extents: Sequence[Extent]) -> None:
+        self.starts: Sequence[int] = [extent.start for extent in extents]
+        self._content = content
+        self._extents = extents
+
+    def read(self, index: int, skip: int, length: int) -> BytesLike:
+        return self._content.piece(self._extents[index], skip, length)
+
+    def is_hole(self, index: int) -> bool:
+        """Return False: zeros are compressed like everything else."""
+        del index
+        return False
+
+    def will_need(self, indexes: Iterator[int]) -> None:
+        """Do nothing: extents are not decoded ahead."""

@@ -115,6 +115,10 @@ class ErofsFilesystem:
         """See :meth:`formats.filesystems.content_tree.ContentFilesystem.content`."""
         return self._content.read(self._inodes.read(number))
 
+    def open(self, number: int, origin: Origin) -> ByteSource:
+        """See :meth:`formats.filesystems.content_tree.ContentFilesystem.open`."""
+        return self._content.open(self._inodes.read(number), origin)
+
     def will_read(self, numbers: Sequence[int]) -> None:
         """See :meth:`formats.filesystems.content_tree.ContentFilesystem.will_read`."""
         try:

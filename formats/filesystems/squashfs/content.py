@@ -66,15 +66,15 @@ class ContentReader:
         """
         block_bytes = self._superblock.block_bytes
         missing = inode.size
-        for block in self._blocks(inode):
+        for block in self.blocks(inode):
             size = min(block_bytes, missing)
             missing -= size
-            yield from self._block(block, size, is_last=not missing)
+            yield from self.block_content(block, size, is_last=not missing)
         if missing:
-            yield self._tail(inode, missing)
+            yield self.tail(inode, missing)
 
-    def _block(self, block: Block, size: int, *, is_last: bool) -> Iterator[BytesLike]:
-        """Yield the ``size`` bytes of a data block."""
+    def block_content(self, block: Block, size: int, *, is_last: bool) -> Iterator[BytesLike]:
+        """Yield the ``size`` bytes of a data block; only the last of a file must not be short."""
         if not block.stored:
             yield zeros(size)
             return
@@ -87,8 +87,8 @@ class ContentReader:
                 )
             yield zeros(size - len(data))  # "the rest of the buffer is filled with 0 bytes"
 
-    def _tail(self, inode: Inode, size: int) -> BytesLike:
-        """Return what a file has in a fragment."""
+    def tail(self, inode: Inode, size: int) -> BytesLike:
+        """Return the ``size`` bytes that a file has in a fragment."""
         fragment = self._fragment(inode.fragment)
         tail = memoryview(self._cache.get(fragment))[inode.offset : inode.offset + size]
         if len(tail) != size:
@@ -104,7 +104,7 @@ class ContentReader:
         place, stored, _ = _FRAGMENT.unpack(record)
         return self._checked(place, stored, self._superblock.block_bytes)
 
-    def _blocks(self, inode: Inode) -> Iterator[Block]:
+    def blocks(self, inode: Inode) -> Iterator[Block]:
         """Yield the data blocks of a file, in order; their sizes are read as they are needed."""
         block_bytes = self._superblock.block_bytes
         count, rest = divmod(inode.size, block_bytes)
@@ -149,6 +149,14 @@ class ContentReader:
             raise self._metadata.damaged(what, block.place)
         return read_exact(self._source, block.place, length, "a block")
 
+    def will_need(self, inode: Inode, blocks: Iterable[Block | None]) -> None:
+        """Decode blocks of one file ahead, in this order; None is its tail."""
+        self._cache.will_need(
+            block or self._fragment(inode.fragment)
+            for block in blocks
+            if block is None or (block.stored and not block.stored & _STORED_PLAIN)
+        )
+
     def will_read(self, references: Iterable[int]) -> None:
         """Decode ahead what these files are made of, in this order."""
         self._cache.will_need(self._units(references))
@@ -158,7 +166,7 @@ class ContentReader:
         for reference in references:
             try:
                 inode = self._inodes.read(reference)
-                for block in self._blocks(inode):
+                for block in self.blocks(inode):
                     if block.stored and not block.stored & _STORED_PLAIN:
                         yield block
                 if inode.fragment != NONE:

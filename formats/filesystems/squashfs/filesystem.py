@@ -14,10 +14,12 @@ from formats.core.errors import CorruptError
 from formats.core.limits import Limits
 from formats.core.origin import Origin
 from formats.core.source import BytesLike, ByteSource
+from formats.filesystems.pieces import PieceSource
 from formats.filesystems.squashfs.content import ContentReader
 from formats.filesystems.squashfs.directory import read_names
 from formats.filesystems.squashfs.inode import NONE, InodeTable
 from formats.filesystems.squashfs.metadata import Metadata
+from formats.filesystems.squashfs.pieces import FileBlocks
 from formats.filesystems.squashfs.superblock import Superblock
 from formats.filesystems.squashfs.xattrs import XattrTable
 from formats.filesystems.walk import Names, Node
@@ -95,6 +97,12 @@ class SquashFilesystem:
     def content(self, number: int) -> Iterator[BytesLike]:
         """See :meth:`formats.filesystems.content_tree.ContentFilesystem.content`."""
         return self._content.read(self._inodes.read(number))
+
+    def open(self, number: int, origin: Origin) -> ByteSource:
+        """See :meth:`formats.filesystems.content_tree.ContentFilesystem.open`."""
+        inode = self._inodes.read(number)
+        blocks = FileBlocks(self._content, inode, self._superblock.block_bytes)
+        return PieceSource(blocks, inode.size, origin)
 
     def will_read(self, numbers: Sequence[int]) -> None:
         """See :meth:`formats.filesystems.content_tree.ContentFilesystem.will_read`."""

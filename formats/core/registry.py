@@ -63,6 +63,7 @@ def _glanced(module: str, name: str, glance: Callable[[ByteSource], bool]) -> Bu
 
 
 BUILTIN_READERS: tuple[Builtin, ...] = (
+    _reader("formats.archives.ar", "ar", (0, b"!<arch>\n"), (0, b"!<thin>\n")),
     Builtin("formats.bundles.compressed:READERS"),
     _glanced("formats.bundles.ovf.ova", "ova", may_be_tar),
     _glanced("formats.bundles.ovf.reader", "ovf", may_be_text),
@@ -97,6 +98,7 @@ BUILTIN_READERS: tuple[Builtin, ...] = (
     _reader("formats.filesystems.squashfs.reader", "squashfs", (0, b"hsqs"), (0, b"sqsh")),
     _reader("formats.filesystems.xfs.reader", "xfs", (0, b"XFSB")),
     _reader("formats.packages.deb.reader", "deb", (0, b"!<arch>\n"), (0, b"0.93")),
+    _reader("formats.packages.rpm.reader", "rpm", (0, b"\xed\xab\xee\xdb"), (0, b"drpm")),
     Builtin("formats.recognised:READERS"),
     Builtin("formats.volumes.gpt:READER"),
     Builtin(

@@ -1,0 +1,267 @@
+"""Folders, files, links, owners and modes: the plain forms of coreutils, and dpkg's own."""
+
+from __future__ import annotations
+
+from convert.inspect.text import encoded
+from convert.packages.commands.context import Context, Handler, options_of
+from convert.packages.commands.modes import capability_xattr, mode_change
+from convert.packages.shell.outcome import DONE, FAILED, Outcome
+from convert.packages.system import DeedError
+from formats.core.entry import Entry, Kind
+from formats.core.finding import Action
+
+_RECURSIVE = ("-R", "--recursive")
+_QUIET = frozenset({"-v", "-f", "-c", "--verbose", "--quiet", "--silent", "--changes"})
+
+
+def _mkdir(context: Context) -> Outcome:
+    options = options_of(context.arguments, frozenset({"-m", "--mode"}))
+    options.only(_QUIET | {"-m", "--mode", "-p", "--parents"})
+    mode = options.value("-m", "--mode")
+    for path in options.operands:
+        bits = 0o755 if mode is None else mode_change(mode)(Entry(b"", Kind.FOLDER, 0o777))
+        is_new = context.system.make_folder(path, context.by, bits)
+        if not is_new and not options.has("-p", "--parents"):
+            return FAILED
+    return DONE
+
+
+def _below(context: Context, path: str) -> list[str]:
+    """Return a path and all below it, as paths."""
+    real = context.system.path(path)
+    names = context.system.world.below(real)[::-1]
+    return ["/" + name.decode("utf-8", "surrogateescape") for name in names]
+
+
+def _chmod(context: Context) -> Outcome:
+    words = list(context.arguments)
+    symbolic = next((word for word in words if _is_minus_mode(word)), None)
+    if symbolic is not None:  # a mode such as -x, which looks like an option
+        words.remove(symbolic)
+    options = options_of(words, frozenset({"--reference"}))
+    options.only(_QUIET | set(_RECURSIVE))
+    operands = options.operands if symbolic is None else [symbolic, *options.operands]
+    if len(operands) < 2:
+        raise DeedError("it names no path")
+    change = mode_change(operands[0])
+    is_deep = options.has(*_RECURSIVE)
+    for path in operands[1:]:
+        for each in _below(context, path) if is_deep else [path]:
+            context.system.set_mode(each, change, context.by)
+    return DONE
+
+
+def _is_minus_mode(word: str) -> bool:
+    return word.startswith("-") and len(word) > 1 and set(word[1:]) <= set("rwxXst")
+
+
+def _chown(context: Context) -> Outcome:
+    options = options_of(context.arguments, frozenset({"--from", "--reference"}))
+    options.only(_QUIET | set(_RECURSIVE) | {"-h", "--no-dereference", "--dereference", "-P", "-H"})
+    if len(options.operands) < 2:
+        raise DeedError("it names no path")
+    owner, *paths = options.operands
+    if context.call.name.endswith("chgrp"):
+        user, group = "", owner
+    else:
+        user, separator, group = owner.partition(":")
+        if not separator and owner not in context.system.accounts.users:
+            user, _, group = owner.partition(".")
+    for path in paths:
+        for each in _below(context, path) if options.has(*_RECURSIVE) else [path]:
+            context.system.set_owner(each, user or None, group or None, context.by)
+    return DONE
+
+
+_INSTALL_VALUES = frozenset(
+    {"-m", "--mode", "-o", "--owner", "-g", "--group", "-t", "--target-directory"}
+)
+
+
+def _install(context: Context) -> Outcome:
+    options = options_of(context.arguments, _INSTALL_VALUES)
+    options.only(
+        _INSTALL_VALUES | _QUIET | {"-d", "--directory", "-D", "-p", "-s", "-T", "--preserve"}
+    )
+    mode = options.value("-m", "--mode")
+    owner, group = options.value("-o", "--owner"), options.value("-g", "--group")
+    folder = options.value("-t", "--target-directory")
+    operands = list(options.operands)
+    made: list[str] = []
+    if options.has("-d", "--directory"):
+        for path in operands:
+            context.system.make_folder(path, context.by)
+        made = operands
+    else:
+        if folder is None:
+            folder = operands.pop() if operands else ""
+        if options.has("-D") and len(operands) == 1:
+            context.system.make_folder(folder.rpartition("/")[0] or "/", context.by)
+        for path in operands:
+            new = _inside(context, folder, path)
+            context.system.copy(path, new, context.by, 0o755)
+            made.append(new)
+    for path in made:
+        if mode is not None:
+            context.system.set_mode(path, mode_change(mode), context.by)
+        if owner is not None or group is not None:
+            context.system.set_owner(path, owner, group, context.by)
+    return DONE
+
+
+def _inside(context: Context, target: str, path: str) -> str:
+    """Return where a file goes that is put at ``target``, which may be a folder."""
+    there = context.system.item(target)
+    if there is not None and there.entry.kind is Kind.FOLDER:
+        return f"{target.rstrip('/')}/{path.rstrip('/').rpartition('/')[2]}"
+    return target
+
+
+def _ln(context: Context) -> Outcome:
+    options = options_of(context.arguments)
+    options.only(
+        _QUIET | {"-s", "--symbolic", "-n", "-T", "--no-dereference", "--force", "-r", "--relative"}
+    )
+    if not options.has("-s", "--symbolic") or options.has("-r", "--relative"):
+        raise DeedError("it makes no plain symlink")
+    if len(options.operands) != 2:
+        raise DeedError("it does not name one link and where it leads")
+    target, path = options.operands
+    if not options.has("-n", "-T", "--no-dereference"):
+        path = _inside(context, path, target)
+    context.system.make_link(path, target, context.by, replaces=options.has("-f", "--force"))
+    return DONE
+
+
+def _cp(context: Context) -> Outcome:
+    options = options_of(context.arguments)
+    options.only(_QUIET | {"-p", "-a", "-d", "-P", "-L", "-u", "-n", "--no-clobber", "--preserve"})
+    *paths, target = options.operands or [""]
+    if not paths:
+        raise DeedError("it does not say where to")
+    for path in paths:
+        new = _inside(context, target, path)
+        if options.has("-n", "--no-clobber") and context.system.item(new) is not None:
+            continue
+        context.system.copy(path, new, context.by)
+    return DONE
+
+
+def _mv(context: Context) -> Outcome:
+    options = options_of(context.arguments)
+    options.only(_QUIET | {"-n", "--no-clobber", "-T"})
+    *paths, target = options.operands or [""]
+    if not paths:
+        raise DeedError("it does not say where to")
+    for path in paths:
+        context.system.move(path, _inside(context, target, path), context.by)
+    return DONE
+
+
+def _rm(context: Context) -> Outcome:
+    options = options_of(context.arguments)
+    options.only(_QUIET | set(_RECURSIVE) | {"-r", "--force", "-p", "--ignore-fail-on-non-empty"})
+    is_lenient = options.has("--ignore-fail-on-non-empty")
+    for path in options.operands:
+        if not path or set(path) & set("*?["):
+            continue  # a pattern that stands for nothing
+        try:
+            context.system.remove(path, context.by, is_recursive=options.has("-r", *_RECURSIVE))
+        except DeedError:
+            if not is_lenient:
+                raise
+    return DONE
+
+
+def _touch(context: Context) -> Outcome:
+    options = options_of(context.arguments, frozenset({"-d", "-r", "-t"}))
+    options.only(frozenset({"-a", "-m", "-c", "-h", "-d", "-r", "-t"}))
+    for path in options.operands:
+        if context.system.item(path) is None and not options.has("-c"):
+            context.system.write(path, b"", context.by)
+    return DONE
+
+
+def _setcap(context: Context) -> Outcome:
+    words = [word for word in context.arguments if word != "-q"]
+    if len(words) != 2 or words[0] == "-r":
+        raise DeedError("it does not set capabilities of one file")
+    context.system.set_capability(words[1], capability_xattr(words[0]), context.by)
+    return DONE
+
+
+def _statoverride(context: Context) -> Outcome:
+    options = options_of(context.arguments, frozenset({"--admindir", "--instdir", "--root"}))
+    operands = options.operands
+    overrides = context.system.overrides
+    if options.has("--list"):
+        found = [overrides[path] for path in sorted(overrides)]
+        if operands:
+            name = context.system.world.real(encoded(operands[0]), follow=False)
+            found = [overrides[name]] if name in overrides else []
+        return Outcome(bool(found), "".join(f"{line}\n" for line in found))
+    if options.has("--remove"):
+        return DONE if options.has("--force-all", "--quiet") else FAILED
+    if not options.has("--add") or len(operands) != 4:
+        raise DeedError("it adds no override")
+    user, group, mode, path = operands
+    real = context.system.path(path, follow=False)
+    overrides[real] = f"{user} {group} {mode} {path}"
+    if options.has("--update") and context.system.world.get(real) is not None:
+        context.system.set_owner(path, user, group, context.by)
+        wanted = int(mode, 8) & 0o7777 if mode.isdigit() and set(mode) <= set("01234567") else None
+        if wanted is None:
+            raise DeedError(f"'{mode}' is no mode")
+        context.system.set_mode(path, lambda _: wanted, context.by)
+    return DONE
+
+
+def _divert(context: Context) -> Outcome:
+    values = frozenset({"--package", "--divert", "--admindir", "--root", "--instdir"})
+    options = options_of(context.arguments, values)
+    diversions = context.system.diversions
+    path = options.operands[0] if options.operands else options.value("--add", "--truename") or ""
+    if options.has("--list", "--listpackage"):
+        return Outcome(status=True, output="") if not diversions else Outcome(None, None)
+    if options.has("--truename"):
+        known = diversions.get(context.system.path(path, follow=False))
+        return Outcome(output=f"{path}\n" if known is None else f"/{known[0].decode()}\n")
+    if options.has("--remove"):
+        if context.system.path(path, follow=False) in diversions:
+            raise DeedError("it takes a diversion away that was made before")
+        return DONE
+    return _add_diversion(context, path, options.value("--divert"), options.value("--package"))
+
+
+def _add_diversion(context: Context, path: str, new: str | None, package: str | None) -> Outcome:
+    system = context.system
+    real = system.path(path, follow=False)
+    target = system.path(new or f"{path}.distrib", follow=False)
+    system.diversions[real] = (target, package or context.package.name)
+    there = system.world.get(real)
+    if there is not None and there.package != (package or context.package.name):
+        if there.is_base:
+            raise DeedError(f"'{path}' is in the base, and stays")
+        system.world.move(real, target)
+    evidence = f"to /{target.decode('utf-8', 'backslashreplace')}, {context.by}"
+    system.told("package-diversion", real, Action.CHANGED, evidence)
+    return DONE
+
+
+FILES: dict[str, Handler] = {
+    "mkdir": _mkdir,
+    "chmod": _chmod,
+    "chown": _chown,
+    "chgrp": _chown,
+    "install": _install,
+    "ln": _ln,
+    "cp": _cp,
+    "mv": _mv,
+    "rm": _rm,
+    "rmdir": _rm,
+    "unlink": _rm,
+    "touch": _touch,
+    "setcap": _setcap,
+    "dpkg-statoverride": _statoverride,
+    "dpkg-divert": _divert,
+}

@@ -1,0 +1,139 @@
+"""Modes as chmod(1) takes them, and capabilities as setcap(8) does."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable
+
+from convert.packages.system import DeedError
+from formats.core.entry import Entry, Kind
+
+_SYMBOLIC = re.compile(r"([ugoa]*)([-+=])([rwxXst]*)")
+_SHIFTS = {"u": 6, "g": 3, "o": 0}
+_BITS = {"r": 4, "w": 2, "x": 1}
+
+
+def mode_change(text: str) -> Callable[[Entry], int]:
+    """Return what turns an entry's mode into the one that is asked for.
+
+    :raises DeedError: if it is no mode.
+    """
+    if re.fullmatch(r"[0-7]{1,5}", text):
+        wanted = int(text, 8) & 0o7777
+
+        def absolute(entry: Entry) -> int:
+            # chmod(1): of a folder, a short number leaves setuid and setgid as they are
+            is_kept = entry.kind is Kind.FOLDER and len(text) < 5
+            return wanted | (entry.mode & 0o6000 if is_kept else 0)
+
+        return absolute
+    clauses = [_SYMBOLIC.fullmatch(clause) for clause in text.split(",")]
+    known = [clause for clause in clauses if clause is not None]
+    if len(known) < len(clauses):
+        raise DeedError(f"'{text}' is no mode")
+
+    def symbolic(entry: Entry) -> int:
+        mode = entry.mode
+        for clause in known:
+            mode = _applied(mode, clause[1], clause[2], clause[3], entry.kind)
+        return mode
+
+    return symbolic
+
+
+def _applied(mode: int, who: str, operator: str, letters: str, kind: Kind) -> int:
+    """Return a mode after one clause; the mask is 022, as when packages are installed."""
+    everyone = not who or "a" in who
+    classes = "ugo" if everyone else who
+    may_run = kind is Kind.FOLDER or bool(mode & 0o111)
+    bits = sum(_BITS[letter] for letter in set(letters) & set(_BITS))
+    if "X" in letters and may_run:
+        bits |= 1
+    wanted = 0
+    mask = 0
+    for name in set(classes):
+        wanted |= bits << _SHIFTS[name]
+        mask |= 7 << _SHIFTS[name]
+    if not who:
+        wanted &= ~0o022
+    if "s" in letters:
+        wanted |= (0o4000 if "u" in classes else 0) | (0o2000 if "g" in classes else 0)
+    if "t" in letters:
+        wanted |= 0o1000
+    if operator == "+":
+        return mode | wanted
+    if operator == "-":
+        return mode & ~wanted
+    return mode & ~mask | wanted
+
+
+_CAPABILITIES = (
+    "chown",
+    "dac_override",
+    "dac_read_search",
+    "fowner",
+    "fsetid",
+    "kill",
+    "setgid",
+    "setuid",
+    "setpcap",
+    "linux_immutable",
+    "net_bind_service",
+    "net_broadcast",
+    "net_admin",
+    "net_raw",
+    "ipc_lock",
+    "ipc_owner",
+    "sys_module",
+    "sys_rawio",
+    "sys_chroot",
+    "sys_ptrace",
+    "sys_pacct",
+    "sys_admin",
+    "sys_boot",
+    "sys_nice",
+    "sys_resource",
+    "sys_time",
+    "sys_tty_config",
+    "mknod",
+    "lease",
+    "audit_write",
+    "audit_control",
+    "setfcap",
+    "mac_override",
+    "mac_admin",
+    "syslog",
+    "wake_alarm",
+    "block_suspend",
+    "audit_read",
+    "perfmon",
+    "bpf",
+    "checkpoint_restore",
+)
+"""By number: capabilities(7), linux/capability.h."""
+
+_REVISION_2 = 0x0200_0000
+_EFFECTIVE = 0x0000_0001
+_CLAUSE = re.compile(r"([a-z_,]+)([+=])([eip]+)")
+
+
+def capability_xattr(text: str) -> bytes:
+    """Return ``security.capability`` for one clause of cap_from_text(3): ``cap_net_raw+ep``.
+
+    :raises DeedError: for what is not of that form.
+    """
+    match = _CLAUSE.fullmatch(text.lower())
+    if match is None:
+        raise DeedError(f"'{text}' is no plain set of capabilities")
+    bits = 0
+    for name in match[1].split(","):
+        if name.removeprefix("cap_") not in _CAPABILITIES:
+            raise DeedError(f"there is no capability '{name}'")
+        bits |= 1 << _CAPABILITIES.index(name.removeprefix("cap_"))
+    permitted = bits if "p" in match[3] else 0
+    inheritable = bits if "i" in match[3] else 0
+    magic = _REVISION_2 | (_EFFECTIVE if "e" in match[3] else 0)
+    low, high = 0xFFFF_FFFF, 32
+    words = (permitted & low, inheritable & low, permitted >> high, inheritable >> high)
+    return struct.pack("<5I", magic, *words)

@@ -1,0 +1,259 @@
+"""What packages change of a root beside their own files: the state that scripts work on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from convert.inspect.text import encoded
+from convert.packages.accounts import AccountBook
+from convert.packages.alternatives import Alternatives
+from convert.packages.world import Item, World
+from formats.core.entry import Entry, Kind
+from formats.core.finding import Action, Finding
+from formats.core.package import Package
+
+KEPT_AS_DATA = frozenset(
+    {b"etc/passwd", b"etc/group", b"etc/shadow", b"etc/gshadow", b"etc/ld.so.cache"}
+)
+"""Files that are written in the end, whatever scripts do to them."""
+
+
+class DeedError(ValueError):
+    """Something that a script asks for and that cannot be done."""
+
+
+@dataclass(slots=True)
+class System:
+    """A root on the way.
+
+    :ivar packages: what is or will be in it, by name.
+    :ivar units: units that scripts enable, and whose script it is: (package, unit), who asks.
+    :ivar masked: units that are masked.
+    :ivar diversions: where files of others go, by path: the new path, and whose package may stay.
+    :ivar overrides: paths that have their owner and mode from dpkg-statoverride(1), with its line.
+    :ivar note: takes findings.
+    """
+
+    world: World
+    accounts: AccountBook
+    note: Callable[[Finding], None]
+    architecture: str = "amd64"
+    packages: Mapping[str, Package] = field(default_factory=dict)
+    alternatives: Alternatives = field(default_factory=Alternatives)
+    units: dict[tuple[str, str], str] = field(default_factory=dict)
+    masked: dict[str, str] = field(default_factory=dict)
+    diversions: dict[bytes, tuple[bytes, str]] = field(default_factory=dict)
+    overrides: dict[bytes, str] = field(default_factory=dict)
+
+    def enable(self, package: str, units: Sequence[str], by: str) -> None:
+        """Remember that a package's script enables units."""
+        for unit in units:
+            self.units.setdefault((package, unit), by)
+
+    def path(self, path: str, *, follow: bool = True) -> bytes:
+        """Return where a path leads.
+
+        :raises DeedError: where it leads nowhere, or is not absolute.
+        """
+        if not path.startswith("/"):
+            raise DeedError(f"'{path}' is no absolute path")
+        real = self.world.real(encoded(path), follow=follow)
+        if real is None:
+            raise DeedError(f"'{path}' leads nowhere")
+        return real
+
+    def item(self, path: str, *, follow: bool = True) -> Item | None:
+        """Return what is at a path."""
+        if not path.startswith("/"):
+            return None
+        return self.world.find(encoded(path), follow=follow)
+
+    def make_folder(self, path: str, by: str, mode: int | None = None) -> bool:
+        """Make a folder, and those above it; tell whether it was not there.
+
+        :raises DeedError: if something else is there.
+        """
+        real = self.path(path)
+        there = self.world.get(real)
+        if there is not None:
+            if there.entry.kind is not Kind.FOLDER:
+                raise DeedError(f"'{path}' is no folder")
+            return False
+        self.world.make(real, Kind.FOLDER, 0o755 if mode is None else mode)
+        self.told("package-folder", real, Action.ADDED, by)
+        return True
+
+    def make_link(self, path: str, target: str, by: str, *, replaces: bool) -> None:
+        """Make a symlink.
+
+        :raises DeedError: if something is there that must stay.
+        """
+        real = self.path(path, follow=False)
+        there = self.world.get(real)
+        if there is not None:
+            is_same = there.entry.target == encoded(target)
+            if there.entry.kind is Kind.SYMLINK and is_same:
+                return
+            if not replaces or there.entry.kind is Kind.FOLDER:
+                raise DeedError(f"'{path}' is there already")
+        if "\0" in target or not 0 < len(target) <= self.world.limits.symlink_target_bytes:
+            raise DeedError("a symlink cannot lead there")
+        self.world.make(real, Kind.SYMLINK, 0o777, target=encoded(target))
+        self.told("package-link", real, Action.ADDED, f"to {target}, {by}")
+
+    def write(self, path: str, content: bytes, by: str, mode: int = 0o644) -> None:
+        """Give a file its content.
+
+        :raises DeedError: for a folder, and for files that are kept otherwise.
+        """
+        real = self.path(path)
+        there = self.world.get(real)
+        if real in KEPT_AS_DATA:
+            raise DeedError(f"'{path}' is not written by scripts")
+        if there is not None and there.entry.kind is not Kind.FILE:
+            raise DeedError(f"'{path}' is no file")
+        if there is not None and self.world.content(real) == content:
+            return
+        self.world.write(real, content, mode)
+        action = Action.ADDED if there is None else Action.CHANGED
+        self.told("package-file", real, action, f"{len(content):,} bytes, {by}")
+
+    def copy(self, path: str, new: str, by: str, mode: int | None = None) -> None:
+        """Copy a file, with its mode unless another is given.
+
+        :raises DeedError: if there is none, or something else is in the way.
+        """
+        item = self.item(path)
+        if item is None or item.entry.kind is not Kind.FILE:
+            raise DeedError(f"'{path}' is no file to copy")
+        real = self.path(new)
+        there = self.world.get(real)
+        if real in KEPT_AS_DATA:
+            raise DeedError(f"'{new}' is not written by scripts")
+        if there is not None and there.entry.kind is not Kind.FILE:
+            raise DeedError(f"'{new}' is no file")
+        old = item.entry
+        entry = Entry(
+            real,
+            Kind.FILE,
+            old.mode if mode is None else mode,
+            mtime_ns=self.world.mtime_ns,
+            size=old.size,
+        )
+        self.world.put(Item(entry, item.content))
+        self.told("package-file", real, Action.ADDED, f"a copy of {path}, {by}")
+
+    def remove(self, path: str, by: str, *, is_recursive: bool = False) -> None:
+        """Take a path away, if it is there.
+
+        :raises DeedError: for what the base has: the layers of it stay as they are.
+        """
+        real = self.path(path, follow=False)
+        there = self.world.get(real)
+        if there is None:
+            return
+        below = self.world.below(real)
+        if not real or (len(below) > 1 and not is_recursive):
+            raise DeedError(f"'{path}' is not empty")
+        if any((self.world.get(name) or there).is_base for name in below):
+            raise DeedError(f"'{path}' is in the base, and stays")
+        self.world.remove(real)
+        self.told("package-removed", real, Action.DROPPED, by)
+
+    def move(self, path: str, new: str, by: str) -> None:
+        """Move what is at a path to where nothing is.
+
+        :raises DeedError: for what the base has, and where something is.
+        """
+        real, there = self.path(path, follow=False), self.path(new, follow=False)
+        item = self.world.get(real)
+        if item is None:
+            raise DeedError(f"'{path}' is not there")
+        if item.is_base or not real or there.startswith(real + b"/"):
+            raise DeedError(f"'{path}' cannot be moved")
+        former = self.world.get(there)
+        if former is not None and Kind.FOLDER in {former.entry.kind, item.entry.kind}:
+            raise DeedError(f"'{new}' is there already")
+        self.world.move(real, there)
+        self.told("package-file", there, Action.CHANGED, f"it was {path}, {by}")
+
+    def set_mode(self, path: str, mode: Callable[[Entry], int], by: str) -> None:
+        """Change a mode.
+
+        :raises DeedError: if nothing is there.
+        """
+        real = self._there(path)
+        before = self.world.get(real)
+        if before is None or before.entry.mode == mode(before.entry):
+            return
+        wanted = mode(before.entry)
+        self.world.change(real, lambda item: replace(item, entry=replace(item.entry, mode=wanted)))
+        self.told(
+            "package-mode", real, Action.CHANGED, f"{before.entry.mode:o} to {wanted:o}, {by}"
+        )
+
+    def set_owner(self, path: str, user: str | None, group: str | None, by: str) -> None:
+        """Change owners, given by name or number; None leaves one as it is.
+
+        :raises DeedError: if nothing is there, or there is no such user or group.
+        """
+        real = self._there(path)
+        uid = None if user is None else self.accounts.uid(user)
+        gid = None if group is None else self.accounts.gid(group)
+        if user is not None and uid is None:
+            raise DeedError(f"there is no user '{user}'")
+        if group is not None and gid is None:
+            raise DeedError(f"there is no group '{group}'")
+
+        def owned(item: Item) -> Item:
+            entry = item.entry
+            names = item.owner
+            return replace(
+                item,
+                entry=replace(
+                    entry,
+                    uid=entry.uid if uid is None else uid,
+                    gid=entry.gid if gid is None else gid,
+                ),
+                owner=(
+                    names[0] if uid is None else "",
+                    names[1] if gid is None else "",
+                ),
+            )
+
+        before = self.world.get(real)
+        if before is None or owned(before) == before:
+            return
+        self.world.change(real, owned)
+        shown = f"{user if user is not None else ''}:{group if group is not None else ''}"
+        self.told("package-owner", real, Action.CHANGED, f"{shown}, {by}")
+
+    def set_capability(self, path: str, value: bytes, by: str) -> None:
+        """Give a program file capabilities: the xattr ``security.capability``.
+
+        :raises DeedError: if it is no file.
+        """
+        real = self._there(path)
+        item = self.world.get(real)
+        if item is None or item.entry.kind is not Kind.FILE:
+            raise DeedError(f"'{path}' is no file")
+        name = b"security.capability"
+
+        def capable(item: Item) -> Item:
+            others = [pair for pair in item.entry.xattrs if pair[0] != name]
+            xattrs = tuple(sorted([*others, (name, value)]))
+            return replace(item, entry=replace(item.entry, xattrs=xattrs))
+
+        self.world.change(real, capable)
+        self.told("package-capability", real, Action.CHANGED, by)
+
+    def told(self, rule: str, path: bytes, action: Action, evidence: str) -> None:
+        """Make a finding of what was done."""
+        self.note(Finding(rule, path, action, evidence))
+
+    def _there(self, path: str) -> bytes:
+        real = self.path(path)
+        if self.world.get(real) is None:
+            raise DeedError(f"'{path}' is not there")
+        return real

@@ -1,0 +1,1 @@
+"""Indexes of many packages: what a repository says that it has."""

@@ -278,11 +278,20 @@ def _twin_place(source: ByteSource, header: _Header) -> tuple[int, int] | None:
     return place if _has_magic(source, *place) else None
 
 
+def listed_partitions(source: ByteSource) -> list[Partition]:
+    """Return what a table lists, whatever else is on the disk.
+
+    :raises CorruptError: if there is none that can be used.
+    """
+    header, entries, _ = _usable_table(source)
+    return list(_partitions(header, entries))
+
+
 def partition_owns(source: ByteSource, offset: int) -> bool | None:
     """Tell whether a partition of the disk covers a byte; None if there is no partition table."""
     try:
-        header, entries, _ = _usable_table(source)
-        ranges = [(item.offset, item.offset + item.length) for item in _partitions(header, entries)]
+        partitions = listed_partitions(source)
+        ranges = [(item.offset, item.offset + item.length) for item in partitions]
     except CorruptError:
         sector = boot_sector_of(source)
         ranges = [

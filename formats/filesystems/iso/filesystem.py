@@ -227,7 +227,8 @@ class IsoFilesystem:
             target = symlink_target(use.target_area, self.limits) if kind is Kind.SYMLINK else None
             if target == b"":
                 raise CorruptError("is a symlink to nowhere")
-            xattrs = extended_attributes(use.attribute_area, self.limits)
+            attributes = use.attribute_area
+            xattrs = extended_attributes(attributes, self.limits) if attributes else ()
         except ConvertError as error:
             error.offset = record.offset
             raise error.at(self.origin) from None

@@ -9,7 +9,7 @@ UDF by pycdlib, a structure at a time. See docs/dependencies.md for why.
 
 from __future__ import annotations
 
-from formats.core.errors import ConvertError
+from formats.core.errors import ConvertError, CorruptError
 from formats.core.finding import Action, Finding
 from formats.core.origin import printable
 from formats.core.reader import Category, OpenContext, ReaderDoc, Signature
@@ -17,6 +17,7 @@ from formats.core.source import ByteSource
 from formats.core.tree import TreeInfo
 from formats.filesystems.iso.descriptors import Session, VolumeDescriptor, read_sessions
 from formats.filesystems.iso.filesystem import IsoFilesystem
+from formats.filesystems.iso.hybrid import partition_tables
 from formats.filesystems.iso.path_table import folder_places
 from formats.filesystems.iso.tree import IsoTree
 from formats.filesystems.iso.view import View, views
@@ -72,7 +73,8 @@ class Iso9660Reader:
                 context.note(finding)
             _compare_path_table(filesystem, view.volume, place, context)
 
-        return IsoTree(filesystem, _info(sessions, choice), when_seen)
+        facts = _boot_facts(source, session, place, context)
+        return IsoTree(filesystem, _info(sessions, choice, facts), when_seen)
 
 
 def _findings(source: ByteSource, sessions: list[Session], place: bytes) -> list[Finding]:
@@ -117,7 +119,29 @@ def _compare_path_table(
         context.note(Finding("iso-unlisted-folders", place, Action.REPORTED, evidence))
 
 
-def _info(sessions: list[Session], choice: list[View]) -> TreeInfo:
+def _boot_facts(
+    source: ByteSource, session: Session, place: bytes, context: OpenContext
+) -> dict[str, str]:
+    """Return how the medium boots; of that, nothing becomes part of the tree."""
+    facts = partition_tables(source)
+    if session.boot_catalog is not None:
+        # imported only for bootable images, as pycdlib takes its time
+        from formats.filesystems.iso.el_torito import boot_entries  # noqa: PLC0415
+
+        try:
+            entries = boot_entries(source, session.boot_catalog)
+        except CorruptError as error:
+            evidence = f"{error.message}; nothing else depends on it"
+            context.note(Finding("iso-boot-catalog", place, Action.REPORTED, evidence))
+        else:
+            facts["boot"] = "; ".join(map(str, entries))
+    if facts:
+        evidence = "; ".join(f"{what}: {text}" for what, text in facts.items())
+        context.note(Finding("iso-boot", place, Action.REPORTED, evidence))
+    return facts
+
+
+def _info(sessions: list[Session], choice: list[View], boot: dict[str, str]) -> TreeInfo:
     """Return what the image says of itself; label and UUID as blkid(8) has them."""
     primary, volume = sessions[-1].primary, choice[0].volume
     facts = {"read as": choice[0].name}
@@ -126,6 +150,7 @@ def _info(sessions: list[Session], choice: list[View]) -> TreeInfo:
     for what in ("system", "volume set", "publisher", "preparer", "application"):
         if text := _text(primary, what):
             facts[what] = text
+    facts |= boot
     return TreeInfo(
         format="iso9660",
         uuid=_uuid(primary),

@@ -8,6 +8,7 @@ path the later counts, hard links follow their target. Nothing is left out witho
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Generic, Protocol, TypeVar
 
@@ -93,6 +94,11 @@ class MemberTree(Generic[Content]):
     def add_facts(self, facts: Mapping[str, str]) -> None:
         """Add what only a look at the tree could tell; for the reader that makes it."""
         self._info = replace(self._info, facts={**self._info.facts, **facts})
+
+    @property
+    def implied(self) -> AbstractSet[bytes]:
+        """See :attr:`formats.core.stacked.ImplyingTree.implied`."""
+        return frozenset(entry.path for entry in self._entries if entry.node == NOT_A_MEMBER)
 
     def entries(self) -> Iterator[Entry]:
         """See :meth:`formats.core.tree.Tree.entries`."""

@@ -18,7 +18,12 @@ from formats.packages.rpm.files import PackagedFile, files_of, paths_of
 from formats.packages.rpm.header import Header, read_header
 from formats.packages.rpm.lead import LEAD_BYTES, read_lead
 from formats.packages.rpm.record import package_record
-from formats.packages.rpm.relations import conflicts_of, provides_of, requirements_of
+from formats.packages.rpm.relations import (
+    boolean_conflicts_of,
+    conflicts_of,
+    provides_of,
+    requirements_of,
+)
 from formats.packages.rpm.scripts import scripts_of, triggers_of
 from formats.packages.rpm.signatures import signatures_of
 from formats.packages.rpm.verify import verify_header
@@ -105,8 +110,9 @@ def describe(
     except ConvertError as error:
         raise error.at(header.origin) from error
     facts = _facts(header, signature)
-    if requirements.unread:
-        facts[UNREAD_RELATIONS] = "; ".join(requirements.unread)
+    unread = (*requirements.unread, *boolean_conflicts_of(header))
+    if unread:
+        facts[UNREAD_RELATIONS] = "; ".join(unread)
     return Package(
         system=PackageSystem.RPM,
         name=_needed(header, tags.NAME, "name"),

@@ -128,7 +128,7 @@ def requirements(listed: Iterable[tuple[str, Sensed]]) -> Requirements:
     met: dict[Requirement, None] = {}
     unread: dict[str, None] = {}
     for when, one in listed:
-        if not one.name.startswith("("):
+        if not is_boolean(one.name):
             met[Requirement((one.relation(),), when)] = None
             continue
         parsed = _Boolean(one.name).parse()
@@ -147,21 +147,45 @@ def provides_of(header: Header) -> tuple[Relation, ...]:
 
 
 def conflicts_of(header: Header) -> tuple[Relation, ...]:
-    """Return what a package cannot be beside, each once; boolean conflicts are left out."""
+    """Return what a package cannot be beside, each once; boolean conflicts are no part of it."""
     found = [
-        *sensed(header, tags.CONFLICTNAME, tags.CONFLICTFLAGS, tags.CONFLICTVERSION),
+        *_conflicts(header),
         *sensed(header, tags.OBSOLETENAME, tags.OBSOLETEFLAGS, tags.OBSOLETEVERSION),
     ]
-    return tuple(dict.fromkeys(one.relation() for one in found if not one.name.startswith("(")))
+    return tuple(dict.fromkeys(one.relation() for one in found if not is_boolean(one.name)))
+
+
+def boolean_conflicts_of(header: Header) -> tuple[str, ...]:
+    """Return boolean conflicts as they are written."""
+    return tuple(f"Conflicts: {one.name}" for one in _conflicts(header) if is_boolean(one.name))
+
+
+def _conflicts(header: Header) -> list[Sensed]:
+    return sensed(header, tags.CONFLICTNAME, tags.CONFLICTFLAGS, tags.CONFLICTVERSION)
+
+
+def is_boolean(name: str) -> bool:
+    """Tell whether a name is a boolean dependency."""
+    return name.startswith("(")
+
+
+def names_in(text: str) -> tuple[str, ...]:
+    """Return the names in a boolean dependency as rpm indexes them.
+
+    :raises CorruptError: without origin, if it makes no sense.
+    """
+    return _Boolean(text).parse().names
 
 
 class _Parsed(NamedTuple):
     """All of ``clauses`` must hold, each by one of its relations.
 
-    :ivar is_exact: whether that is just what was written.
+    :ivar names: all that are in it; those of conditions with ``!`` in front.
+    :ivar is_exact: whether ``clauses`` is just what was written.
     """
 
     clauses: tuple[tuple[Relation, ...], ...]
+    names: tuple[str, ...]
     is_exact: bool
 
 
@@ -218,7 +242,7 @@ class _Boolean:
         relation = Relation(name)
         if self._peek() in _SIGNS:
             relation = Relation(name, _SIGNS[self._next()], self._next())
-        return _Parsed(((relation,),), is_exact=True)
+        return _Parsed(((relation,),), (name,), is_exact=True)
 
     def _expression(self, depth: int) -> _Parsed:
         parsed = self._operand(depth + 1)
@@ -232,25 +256,18 @@ class _Boolean:
         return parsed
 
     def _joined(self, left: _Parsed, word: str, right: _Parsed) -> _Parsed:
-        is_exact = left.is_exact and right.is_exact
+        clauses: tuple[tuple[Relation, ...], ...] = ()
+        is_exact = left.is_exact and right.is_exact and word in {"and", "or"}
         if word in {"and", "with"}:
-            return self._bounded(left.clauses + right.clauses, is_exact=is_exact and word == "and")
-        if word == "or":
-            if not left.clauses or not right.clauses:  # one side may ask for nothing at all
-                return _Parsed((), is_exact=False)
-            if len(left.clauses) * len(right.clauses) > _MAX_CLAUSES:
-                return _Parsed((), is_exact=False)
-            pairs = product(left.clauses, right.clauses)
+            clauses = left.clauses + right.clauses
+        elif word == "without":
+            clauses = left.clauses
+        elif word == "or" and len(left.clauses) * len(right.clauses) <= _MAX_CLAUSES:
+            pairs = product(left.clauses, right.clauses)  # none, where one side asks for nothing
             clauses = tuple(tuple(dict.fromkeys(one + other)) for one, other in pairs)
-            return _Parsed(clauses, is_exact)
-        if word == "without":
-            return _Parsed(left.clauses, is_exact=False)
-        return _Parsed((), is_exact=False)
-
-    def _bounded(self, clauses: tuple[tuple[Relation, ...], ...], *, is_exact: bool) -> _Parsed:
-        if len(clauses) > _MAX_CLAUSES:
-            raise self._nonsense()
-        return _Parsed(clauses, is_exact)
+        if len(clauses) > _MAX_CLAUSES or (word == "or" and not clauses):
+            clauses, is_exact = (), False
+        return _Parsed(clauses, _joined_names(left.names, word, right.names), is_exact)
 
     def _peek(self) -> str:
         return self._tokens[self._position] if self._position < len(self._tokens) else ""
@@ -265,3 +282,12 @@ class _Boolean:
     def _nonsense(self) -> CorruptError:
         shown = quoted(self._text[:200])
         return CorruptError(f"has the boolean dependency {shown}, which makes no sense")
+
+
+def _joined_names(left: tuple[str, ...], word: str, right: tuple[str, ...]) -> tuple[str, ...]:
+    if word in {"if", "unless"}:
+        return left + tuple(f"!{name}" for name in right)
+    if word == "else":  # what is behind the condition counts in both cases
+        conditions = tuple(name for name in left if name.startswith("!"))
+        return tuple(name.removeprefix("!") for name in left) + right + conditions
+    return left + right

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
 
 from convert.oci.descriptor import Platform
 from convert.oci.digest import Digest
@@ -55,6 +56,24 @@ class HistoryEntry:
         if self.is_empty:
             fields["empty_layer"] = True
         return fields
+
+
+@dataclass(frozen=True, slots=True)
+class KeptHistory:
+    """An entry of a base's history, written as it was read: times have fractions there.
+
+    :ivar is_empty: there is no layer for it.
+    """
+
+    values: Mapping[str, JsonValue]
+    is_empty: bool
+
+    def as_json(self) -> Mapping[str, JsonValue]:
+        """Return the history object."""
+        return self.values
+
+
+History: TypeAlias = HistoryEntry | KeptHistory
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +141,7 @@ class ImageConfig:
             fields["Cmd"] = list(self.cmd)
         return fields
 
-    def encode(self, diff_ids: Sequence[Digest], history: Sequence[HistoryEntry]) -> bytes:
+    def encode(self, diff_ids: Sequence[Digest], history: Sequence[History]) -> bytes:
         """Return the config's bytes.
 
         :param history: with one entry that is not empty for each layer, in the same order.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from convert.oci.config import HistoryEntry
+from convert.oci.config import History
 from convert.oci.descriptor import Descriptor, Platform
 from convert.oci.digest import Digest
 
@@ -24,7 +24,7 @@ class Layer:
     descriptor: Descriptor
     diff_id: Digest
     uncompressed_size: int
-    history: HistoryEntry
+    history: History
 
     @property
     def digest(self) -> Digest:

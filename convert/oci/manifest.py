@@ -37,13 +37,15 @@ class Manifest:
         return encode(fields)
 
     @classmethod
-    def parse(cls, document: Document) -> Manifest:
+    def parse(cls, document: Document, stated: str | None = None) -> Manifest:
         """Read a manifest.
 
-        :raises CorruptError: if it is none. It has to say its media type itself, and must not have
-            the members of an index as well: CVE-2021-41190.
+        :param stated: the media type that the descriptor of it, or the registry, says it has; then
+            the document may leave it out, and must not say another one.
+        :raises CorruptError: if it is none. Without ``stated`` it has to say its media type itself,
+            and it must not have the members of an index as well: CVE-2021-41190.
         """
-        _check_head(document, media.MANIFEST)
+        _check_head(document, stated or media.MANIFEST, is_optional=stated is not None)
         if "manifests" in document.values:
             raise document.bad("manifests", "stands in a manifest, which makes it two documents")
         return cls(
@@ -53,13 +55,14 @@ class Manifest:
         )
 
 
-def parse_index(document: Document) -> list[Descriptor]:
+def parse_index(document: Document, stated: str = media.INDEX) -> list[Descriptor]:
     """Read an index.
 
+    :param stated: the media type that it must have.
     :raises CorruptError: if it is none. ``mediaType`` may be absent here: most tools that write
         layouts leave it out.
     """
-    _check_head(document, media.INDEX, is_optional=True)
+    _check_head(document, stated, is_optional=True)
     if "layers" in document.values or "config" in document.values:
         raise CorruptError(
             f"{document.what} is both an index and a manifest", origin=document.origin

@@ -6,13 +6,14 @@ where a digest led to another file.
 
 from __future__ import annotations
 
+import posixpath
 from pathlib import Path
 from typing import Protocol
 
 from convert.destination import ImageDestination, LayoutDestination
 from convert.oci.layout import BLOBS
 from convert.oci.problems import ClaimError, Code, Problem
-from convert.oci.tarstream import SourceInput, TarReader
+from convert.oci.tarstream import SourceInput, TarMember, TarReader
 from convert.staging import is_real_folder
 from formats.core.entry import Kind
 from formats.core.errors import (
@@ -92,21 +93,24 @@ class FolderStore:
 
 
 class ArchiveStore:
-    """The members of a tar file.
+    """The members of a tar file, which is closed with it.
 
+    :param follows_links: take a link to another member for that member, as ``docker save`` writes
+        it where two images have one layer. What we write has none.
     :raises CorruptError: if it is damaged, or has two members of one name.
     """
 
-    def __init__(self, file: Path, limits: Limits) -> None:
-        self._source = FileSource(file, Origin((str(file),)))
+    def __init__(self, source: FileSource, limits: Limits, *, follows_links: bool = False) -> None:
+        self._source = source
         self.origin = self._source.origin
-        self._members: dict[str, tuple[Kind, int, int]] = {}
+        self._follows_links = follows_links
+        self._members: dict[str, TarMember] = {}
         try:
             for member in TarReader(SourceInput(self._source), limits):
-                name = member.name.decode("utf-8", "surrogateescape").removeprefix("./")
+                name = _text(member.name).removeprefix("./")
                 if name in self._members:
                     raise CorruptError(f"{quoted(name)} is there twice", origin=self.origin)
-                self._members[name] = (member.kind, member.content_offset, member.size)
+                self._members[name] = member
         except BaseException:
             self.close()
             raise
@@ -120,10 +124,12 @@ class ArchiveStore:
         origin = self.origin.child(name)
         if name not in self._members:
             raise ClaimError(Problem(Code.MISSING, str(origin), "is not there"))
-        kind, offset, size = self._members[name]
-        if kind is not Kind.FILE:
+        member = self._members[name]
+        if self._follows_links and member.target is not None:
+            member = self._members.get(_linked_name(name, member), member)
+        if member.kind is not Kind.FILE:
             raise CorruptError("is not a file", origin=origin)
-        return slice_source(self._source, offset, size, origin)
+        return slice_source(self._source, member.content_offset, member.size, origin)
 
     def close(self) -> None:
         """See :class:`Store`."""
@@ -141,4 +147,16 @@ def open_store(where: ImageDestination, limits: Limits) -> Store:
         return FolderStore(where.folder)
     if where.file is None:
         raise UsageError("an image is not read from a pipe", hint="name a file")
-    return ArchiveStore(where.file, limits)
+    return ArchiveStore(FileSource(where.file, Origin((str(where.file),))), limits)
+
+
+def _linked_name(name: str, member: TarMember) -> str:
+    """Return which member a link names; nothing outside of the archive has a name like it."""
+    target = _text(member.target or b"")
+    if member.kind is Kind.SYMLINK:
+        target = posixpath.join(posixpath.dirname(name), target)
+    return posixpath.normpath(target)
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")

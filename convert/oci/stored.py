@@ -119,9 +119,12 @@ def read_image(store: Store, where: ImageDestination, problems: Problems) -> Sto
 
 
 def codec_of(layer: StoredLayer, source: ByteSource) -> Codec:
-    """Return how a layer is compressed; clients of a docker-archive look at its first bytes."""
-    if layer.codec is not None:
-        return layer.codec
+    """Return how a layer is compressed."""
+    return sniffed_codec(source) if layer.codec is None else layer.codec
+
+
+def sniffed_codec(source: ByteSource) -> Codec:
+    """Return how a layer is compressed by its first bytes, as clients of a docker-archive do."""
     head = bytes(source.read_at(0, 4))
     return next((codec for magic, codec in _MAGIC.items() if head.startswith(magic)), Codec.NONE)
 
@@ -155,7 +158,7 @@ def _read_oci_image(store: Store, where: _Layouts, problems: Problems) -> Stored
 
 
 def _read_docker_image(store: Store, name: str | None, problems: Problems) -> StoredImage:
-    found = _docker_images(store)
+    found = docker_images(store)
     if name is not None:
         found = [item for item in found if name in item.texts("RepoTags")]
     if len(found) != 1:
@@ -176,16 +179,17 @@ def _read_docker_image(store: Store, name: str | None, problems: Problems) -> St
     return StoredImage(None, config.platform, tuple(layers))
 
 
-def _docker_images(store: Store) -> list[Document]:
+def docker_images(store: Store) -> list[Document]:
+    """Return what Docker's list of images in an archive has of each."""
     source = store.open(DOCKER_MANIFEST)
-    return decode_list(_whole(source), "Docker's list of images", source.origin)
+    return decode_list(whole(source), "Docker's list of images", source.origin)
 
 
 def _docker_contradictions(
     store: Store, manifest: Manifest, name: DockerName | None
 ) -> Iterator[str]:
     """Yield where Docker's list in an oci-archive names another image than the index does."""
-    images = _docker_images(store)
+    images = docker_images(store)
     if len(images) != 1:
         yield f"{DOCKER_MANIFEST} has {len(images)} images"
         return
@@ -274,7 +278,7 @@ def _codec(layer: Descriptor, origin: Origin) -> Codec:
 
 def _document(store: Store, claim: Claim, problems: Problems) -> Document:
     source = store.open(claim.name)
-    data = _whole(source)
+    data = whole(source)
     claim.check_size(source.size, problems)
     wrong = claim.wrong_digest(Digest.of(data))
     if wrong is not None:
@@ -282,7 +286,11 @@ def _document(store: Store, claim: Claim, problems: Problems) -> Document:
     return decode(data, claim.what, source.origin)
 
 
-def _whole(source: ByteSource) -> BytesLike:
+def whole(source: ByteSource) -> BytesLike:
+    """Return all bytes of a document.
+
+    :raises LimitError: if it is larger than one may be.
+    """
     if source.size > DOCUMENT_BYTES:
         raise LimitError(
             f"has {source.size:,} bytes, more than the {DOCUMENT_BYTES:,} of a document",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import BinaryIO, Protocol, Self
+from typing import BinaryIO, Final, Protocol, Self
 
 from convert.destination import (
     DockerArchiveDestination,
@@ -14,10 +15,11 @@ from convert.destination import (
     LayoutDestination,
     OciArchiveDestination,
 )
-from convert.layers.compress import Codec, Compression
+from convert.layers.compress import MEDIA_TYPES, Codec, Compression
 from convert.layers.stream import Progress, WrittenLayer, write_layer
 from convert.oci import media
 from convert.oci.archive import ArchiveOutput, DockerArrangement, OciArrangement
+from convert.oci.base import Base
 from convert.oci.config import HistoryEntry, ImageConfig
 from convert.oci.descriptor import Descriptor
 from convert.oci.digest import Digest
@@ -26,10 +28,14 @@ from convert.oci.layout import LayoutOutput
 from convert.oci.manifest import Manifest
 from convert.oci.names import docker_name_of_ref
 from convert.staging import opened_stream
-from formats.core.errors import UsageError
+from formats.core.errors import CorruptError, UsageError
 from formats.core.finding import Action, Finding
-from formats.core.limits import DEFAULT_LIMITS
-from formats.core.source import BytesLike
+from formats.core.limits import DEFAULT_LIMITS, MIB
+from formats.core.source import BytesLike, ByteSource
+
+_ZSTD_TYPE: Final = MEDIA_TYPES[Codec.ZSTD]
+_PLAIN_TYPE: Final = MEDIA_TYPES[Codec.NONE]
+_COPIED_BYTES: Final = MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +109,32 @@ def check_codec(destination: ImageDestination, codec: Codec) -> list[Finding]:
     return []
 
 
-def write_image(
+def check_base(destination: ImageDestination, base: Base) -> list[Finding]:
+    """Return what is worth knowing of a base's layers at this destination.
+
+    They are written as they are, whatever own layers are compressed with; in a docker-archive
+    unpacked, as it holds nothing else.
+    """
+    zstd = sum(layer.descriptor.media_type == _ZSTD_TYPE for layer in base.layers)
+    if not zstd or not isinstance(destination, OciArchiveDestination):
+        return []
+    return [
+        Finding(
+            "zstd-archive",
+            str(destination).encode(),
+            Action.REPORTED,
+            f"{zstd} layers of the base are zstd, which docker load takes since Docker 23.0 only",
+        )
+    ]
+
+
+def write_image(  # noqa: PLR0913 - all but three are named
     layers: Iterable[LayerInput],
     config: ImageConfig,
     destination: ImageDestination,
     *,
     compression: Compression,
+    base: Base | None = None,
     jobs: int = 1,
     progress: Progress | None = None,
     stdout: BinaryIO | None = None,
@@ -116,21 +142,26 @@ def write_image(
 ) -> Image:
     """Write an image; it is at its destination when this returns, and not before.
 
-    The digests depend on the chunks, the config and ``compression``, and on nothing else.
+    The digests depend on the chunks, the config, ``compression`` and ``base``, and on nothing else.
 
     :param layers: lowest first; each is read to its end before the next is asked for.
+    :param base: what they lie on. Its layers come first, byte for byte, with its history; the
+        manifest names it (image-spec annotations.md, ``org.opencontainers.image.base.*``). Its
+        config counts for nothing here: ``config`` is the whole one.
     :param stdout: where an archive for standard output goes.
     :param budget_bytes: how many bytes one layer's tar may have.
     :raises OutputExistsError: if the destination holds something else.
     :raises OutputError: if it cannot be written; nothing is left behind.
     :raises UsageError: for no layer, or more than 127.
+    :raises CorruptError: if a base's layer changed since it was verified.
     """
     check_codec(destination, compression.codec)
     with ExitStack() as stack:
         output = stack.enter_context(_opened(destination, stdout))
+        below = _copy_base(base, destination, output) if base is not None else []
         written: list[Layer] = []
         for layer in layers:
-            if len(written) == MAXIMUM_LAYERS:
+            if len(below) + len(written) == MAXIMUM_LAYERS:
                 raise UsageError(f"an image can have {MAXIMUM_LAYERS} layers at the most")
             with output.new_layer() as file:
                 facts = write_layer(
@@ -145,9 +176,39 @@ def write_image(
             output.name_layer(written[-1])
         if not written:
             raise UsageError("an image needs a layer")
-        image, documents = _documents(written, config, destination)
+        image, documents = _documents([*below, *written], config, destination, base)
         output.commit(documents)
     return image
+
+
+def _copy_base(base: Base, destination: ImageDestination, output: ImageOutput) -> list[Layer]:
+    """Write a base's layers as they are; unpacked where the destination holds nothing else."""
+    is_plain = isinstance(destination, DockerArchiveDestination)
+    entries = [entry for entry in base.history if not entry.is_empty]
+    written = []
+    for layer, history in zip(base.layers, entries, strict=True):
+        source, descriptor = layer.blob, layer.descriptor
+        if is_plain:
+            source = layer.tar
+            descriptor = Descriptor(_PLAIN_TYPE, layer.diff_id, source.size)
+        with output.new_layer() as file:
+            _copy(source, file, descriptor)
+        written.append(Layer(descriptor, layer.diff_id, layer.tar.size, history))
+        output.name_layer(written[-1])
+    return written
+
+
+def _copy(source: ByteSource, file: BinaryIO, descriptor: Descriptor) -> None:
+    """Copy a blob, and verify what was written: the file may have changed since it was read."""
+    sha256 = hashlib.sha256()
+    for offset in range(0, source.size, _COPIED_BYTES):
+        block = source.read_at(offset, _COPIED_BYTES)
+        sha256.update(block)
+        rest = memoryview(block)
+        while rest:  # an unbuffered file is free to take less than it is given
+            rest = rest[file.write(rest) :]
+    if Digest(sha256.hexdigest()) != descriptor.digest:
+        raise CorruptError("changed while it was copied", origin=source.origin)
 
 
 def _layer(facts: WrittenLayer, source: LayerInput, config: ImageConfig) -> Layer:
@@ -164,17 +225,29 @@ def _layer(facts: WrittenLayer, source: LayerInput, config: ImageConfig) -> Laye
 
 
 def _documents(
-    layers: list[Layer], config: ImageConfig, destination: ImageDestination
+    layers: list[Layer], config: ImageConfig, destination: ImageDestination, base: Base | None
 ) -> tuple[Image, ImageDocuments]:
-    config_bytes = config.encode(
-        [layer.diff_id for layer in layers], [layer.history for layer in layers]
-    )
+    own = layers[len(base.layers) :] if base is not None else layers
+    history = [*(base.history if base is not None else ()), *(layer.history for layer in own)]
+    config_bytes = config.encode([layer.diff_id for layer in layers], history)
     config_descriptor = Descriptor.of(media.CONFIG, config_bytes)
-    manifest = Manifest(config_descriptor, tuple(layer.descriptor for layer in layers)).encode()
+    manifest = Manifest(
+        config_descriptor,
+        tuple(layer.descriptor for layer in layers),
+        tuple(_base_annotations(base)),
+    ).encode()
     descriptor = Descriptor.of(media.MANIFEST, manifest)
     entry = replace(descriptor, platform=config.platform, annotations=tuple(_names(destination)))
     image = Image(config.platform, config_descriptor, descriptor, tuple(layers))
     return image, ImageDocuments(config_bytes, manifest, entry)
+
+
+def _base_annotations(base: Base | None) -> Iterator[tuple[str, str]]:
+    """Yield the annotations that name a base in a manifest, sorted."""
+    if base is not None and base.digest is not None:
+        yield media.BASE_DIGEST, str(base.digest)
+    if base is not None and base.name is not None:
+        yield media.BASE_NAME, base.name
 
 
 def _names(destination: ImageDestination) -> Iterator[tuple[str, str]]:

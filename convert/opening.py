@@ -7,14 +7,26 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from convert.handover import second_engine
+from convert.images.reference import folder_of, is_image
+from convert.images.registry.access import RegistryAccess
 from convert.keys import read_keys
+from convert.oci.config import ImageConfig
+from convert.oci.descriptor import Platform
 from convert.options import ConvertOptions, OpenOptions
 from convert.select.request import Request
 from formats.core.errors import UsageError
+from formats.core.finding import Finding
 from formats.core.opener import Artifact, Input, open_artifact
+from formats.core.origin import printable
+from formats.core.reader import Volume
+from formats.core.source import MemorySource
+from formats.core.tree import Tree
+
+if TYPE_CHECKING:
+    from convert.images.opening import OpenedImage
 
 Source: TypeAlias = str | PathLike[str]
 Progress: TypeAlias = Callable[[str, int, int], None]
@@ -32,7 +44,10 @@ def opened(
     if not named:
         raise UsageError("no file was named")
     with ExitStack() as resources:
-        inputs = [_input(os.fspath(source), options, resources) for source in named]
+        notes: list[Finding] = []
+        inputs = [
+            _input(os.fspath(source), options, resources, notes, progress) for source in named
+        ]
         artifact = open_artifact(
             inputs,
             limits=options.limits,
@@ -42,13 +57,80 @@ def opened(
             progress=progress,
         )
         resources.callback(artifact.close)
+        artifact.findings[:0] = notes
         yield artifact
 
 
-def _input(source: str, options: OpenOptions, resources: ExitStack) -> Input:
-    """Return a file's path, or what its name means elsewhere."""
-    if not source.startswith(_IN_CLOUD):
-        return Path(source)
+def open_base(
+    reference: str,
+    options: OpenOptions,
+    on_close: Callable[[Callable[[], None]], object],
+    *,
+    platform: Platform | None = None,
+    progress: Progress | None = None,
+) -> OpenedImage:
+    """Open an image that others are put on, or that is a source itself.
+
+    :param platform: which image, where there are several; default: as ``options`` say.
+    :raises formats.core.errors.ConvertError: as
+        :func:`convert.images.opening.open_image` says.
+    """
+    from convert.images.opening import open_image  # noqa: PLC0415 - files are opened without it
+
+    if platform is None and isinstance(options, ConvertOptions) and options.platform:
+        system, architecture, variant = options.platform
+        platform = Platform(architecture, system, variant)
+    return open_image(
+        reference,
+        on_close=on_close,
+        platform=platform,
+        limits=options.limits,
+        spool=options.spool,
+        progress=progress,
+        access=RegistryAccess.usual(os.environ, Path.home()),
+    )
+
+
+def source_config(artifact: Artifact) -> ImageConfig | None:
+    """Return the config of the image that an artifact is; None if it is none, or several."""
+    from convert.images.tree import ImageTree  # noqa: PLC0415 - files are opened without it
+
+    configs = [node.tree.config for node in artifact.nodes if isinstance(node.tree, ImageTree)]
+    return configs[0] if len(configs) == len(artifact.nodes) == 1 else None
+
+
+def _input(
+    source: str,
+    options: OpenOptions,
+    resources: ExitStack,
+    notes: list[Finding],
+    progress: Progress | None,
+) -> Input:
+    """Return a file's path, or what its name means elsewhere; note what is left out of that."""
+    if is_image(source):
+        image = open_base(source, options, resources.callback, progress=progress)
+        tree = image.tree()
+        notes += [*image.findings, *tree.findings]
+        return _as_volume(source, tree)
+    folder = folder_of(source)
+    if folder is not None:
+        from convert.images.folder import open_folder  # noqa: PLC0415 - likewise
+
+        below = open_folder(folder, options.limits, is_stated=source != os.fspath(folder))
+        resources.callback(below.close)
+        notes += below.findings
+        return _as_volume(source, below)
+    if source.startswith(_IN_CLOUD):
+        return _in_cloud(source, options, resources)
+    return Path(source)
+
+
+def _as_volume(source: str, tree: Tree) -> Volume:
+    """Return a tree as something that was opened already."""
+    return Volume(MemorySource(b"", tree.origin), printable(source), content=tree)
+
+
+def _in_cloud(source: str, options: OpenOptions, resources: ExitStack) -> Volume:
     from formats.bundles.ami.access import Account  # noqa: PLC0415 - files are opened without it
     from formats.bundles.ami.image import open_in_cloud  # noqa: PLC0415 - likewise
 

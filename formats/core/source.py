@@ -98,14 +98,23 @@ def zeros(length: int) -> BytesLike:
 class FileSource:
     """A regular file or block device of the host, opened read-only.
 
+    :param follow: follow a symlink at the end of the path.
+    :param folder: handle of the folder that a relative path starts from; default: the present one.
     :raises InputReadError: if it cannot be opened or is neither of the two.
     """
 
-    def __init__(self, path: Path, origin: Origin | None = None, *, follow: bool = True) -> None:
+    def __init__(
+        self,
+        path: Path,
+        origin: Origin | None = None,
+        *,
+        follow: bool = True,
+        folder: int | None = None,
+    ) -> None:
         self.origin = origin or Origin((printable(path.name),))
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
         try:
-            self._fd = os.open(path, flags)
+            self._fd = os.open(path, flags, dir_fd=folder)
         except OSError as error:
             raise InputReadError(
                 f"cannot open: {error.strerror}", origin=self.origin, hint=_open_hint(error)

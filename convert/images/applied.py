@@ -1,0 +1,284 @@
+"""Layers applied to each other as clients do it, without a disk: image-spec, layer.md.
+
+Applying is more than laying trees over each other, since a layer says things about those below:
+
+- **Whiteouts.** ``.wh.NAME`` hides NAME of the layers below, ``.wh..wh..opq`` all that its folder
+  has there; never what its own layer brings. Other names that begin with ``.wh..wh.`` are aufs's
+  own and mean nothing. A whiteout without a name is refused: clients do different things at it.
+- **Folders that no layer mentions.** A layer can bring ``usr/bin/x`` alone. Its folders are then
+  those below, as they are, and are made only where there are none.
+- **Symlinks on the way.** ``lib/x`` of a layer goes to ``usr/lib/x`` where a layer below has the
+  link ``lib`` → ``usr/lib``. It is followed inside of the image, as chroot(2) would. Only a layer
+  that has ``lib`` itself replaces the link.
+- **Hard links** may lead to a file of a layer below; both names are one file then.
+
+A later member of one path replaces the earlier, and a folder over a folder gives it other metadata.
+Extended attributes are ``SCHILY.xattr.*`` records, the only ones that clients apply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from formats.archives.tally import Tally
+from formats.archives.tar_index import TarMember, tar_members
+from formats.core.entry import Kind, check_name
+from formats.core.errors import CorruptError, LimitError, quoted
+from formats.core.finding import Action, Finding
+from formats.core.limits import Limits
+from formats.core.origin import Origin
+from formats.core.source import ByteSource
+
+_WHITEOUT: Final = b".wh."
+_OPAQUE: Final = b".wh..wh..opq"
+_AUFS: Final = b".wh..wh."
+_XATTR: Final = b"SCHILY.xattr."
+_MADE_MODE: Final = 0o755
+
+
+class File:
+    """What one or several paths lead to.
+
+    :ivar layer: number of the layer that brought it, from 0; folders count for the last that
+        mentions them.
+    :ivar member: where its content is.
+    :ivar children: of a folder, by name; None for anything else.
+    """
+
+    __slots__ = (
+        "children",
+        "device",
+        "gid",
+        "kind",
+        "layer",
+        "member",
+        "mode",
+        "mtime_ns",
+        "target",
+        "uid",
+        "xattrs",
+    )
+
+    def __init__(self, kind: Kind, mode: int, layer: int) -> None:
+        self.kind = kind
+        self.mode = mode
+        self.layer = layer
+        self.uid = self.gid = self.mtime_ns = 0
+        self.target: bytes | None = None
+        self.device: tuple[int, int] | None = None
+        self.xattrs: tuple[tuple[bytes, bytes], ...] = ()
+        self.member: TarMember | None = None
+        self.children: dict[bytes, File] | None = {} if kind is Kind.FOLDER else None
+
+
+class AppliedLayers:
+    """The state that layers leave, after one or more of them.
+
+    :ivar root: the root folder.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.root = File(Kind.FOLDER, _MADE_MODE, 0)
+        self._made = Tally(
+            "folder-without-member", Action.ADDED, "no layer has this folder, only what is in it"
+        )
+        self._repeated = Tally(
+            "duplicate-member", Action.DROPPED, "a later member of its layer has the same path"
+        )
+        self._limits = limits
+        self._layers = 0
+        self._members = 0
+        self._origin = Origin(())
+
+    def findings(self) -> list[Finding]:
+        """Return what was made and dropped."""
+        found = (self._made.finding(), self._repeated.finding())
+        return [finding for finding in found if finding is not None]
+
+    def add_layer(self, tar: ByteSource) -> None:
+        """Apply the next layer.
+
+        :raises CorruptError: if it is damaged, or cannot be applied.
+        :raises LimitError: if the layers have too many members, or too long or deep paths.
+        """
+        self._origin = tar.origin
+        members: list[tuple[list[bytes], TarMember]] = []
+        hidden: list[list[bytes]] = []
+        for member in tar_members(tar, self._limits):
+            self._check(member)
+            parts = self._parts(member.path)
+            if parts and parts[-1].startswith(_WHITEOUT):
+                hidden.append(parts)
+            else:
+                members.append((parts, member))
+        for parts in hidden:
+            self._hide(parts)
+        for parts, member in members:
+            self._add(parts, member)
+        self._layers += 1
+
+    def _check(self, member: TarMember) -> None:
+        self._members += 1
+        limits = self._limits
+        if self._members > limits.entries:
+            raise LimitError(
+                f"the layers have more than {limits.entries:,} members",
+                origin=self._origin,
+                hint="raise the limit on entries if the image is trusted",
+            )
+        if len(member.target or b"") > limits.symlink_target_bytes:
+            raise self._bad(member, "leads to a path that is longer than any can be")
+
+    def _parts(self, path: bytes) -> list[bytes]:
+        """Return a path's names; an absolute one begins at the root, as clients have it."""
+        limits = self._limits
+        parts = [part for part in path.split(b"/") if part not in {b"", b"."}]
+        for part in parts:
+            check_name(part, self._origin)
+            if len(part) > limits.name_bytes:
+                raise LimitError(
+                    f"a name has {len(part):,} bytes, more than the {limits.name_bytes:,} allowed",
+                    origin=self._origin,
+                )
+        if len(parts) > limits.depth:
+            raise LimitError(
+                f"{quoted(path)} is more than {limits.depth} folders deep", origin=self._origin
+            )
+        return parts
+
+    def _hide(self, parts: list[bytes]) -> None:
+        """Carry out a whiteout; one that hides nothing is none."""
+        name = parts[-1]
+        if name.startswith(_AUFS) and name != _OPAQUE:
+            return
+        hidden = name.removeprefix(_WHITEOUT)
+        if hidden in {b"", b".", b".."}:
+            raise CorruptError(
+                f"{quoted(b'/'.join(parts))} is a whiteout of nothing, which clients understand in"
+                " different ways",
+                origin=self._origin,
+            )
+        folder = self._folder(parts[:-1], makes=False)
+        if folder is None or folder.children is None:
+            return
+        if name == _OPAQUE:
+            folder.children.clear()
+        else:
+            folder.children.pop(hidden, None)
+
+    def _add(self, parts: list[bytes], member: TarMember) -> None:
+        if not parts:
+            if member.kind is not Kind.FOLDER:
+                raise self._bad(member, f"is a {member.kind.value} in the place of the root")
+            _describe(self.root, member, self._layers)
+            return
+        folder = self._folder(parts[:-1], makes=True)
+        if folder is None or folder.children is None:
+            raise self._bad(member, "lies in what is no folder")
+        old = folder.children.get(parts[-1])
+        if old is not None and old.kind is Kind.FOLDER and member.kind is Kind.FOLDER:
+            _describe(old, member, self._layers)
+            return
+        if old is not None and old.layer == self._layers:
+            self._repeated.add(b"/".join(parts))
+        if member.kind is Kind.HARDLINK:
+            folder.children[parts[-1]] = self._linked(member)
+            return
+        new = File(member.kind, member.mode, self._layers)
+        _describe(new, member, self._layers)
+        folder.children[parts[-1]] = new
+
+    def _linked(self, member: TarMember) -> File:
+        parts = self._parts(member.target or b"")
+        folder = self._folder(parts[:-1], makes=False) if parts else None
+        found = (folder.children or {}).get(parts[-1]) if folder is not None else None
+        if found is None or found.kind is Kind.FOLDER:
+            what = "a folder" if found is not None else "not there"
+            raise self._bad(member, f"is a hard link to {quoted(member.target or b'')}, {what}")
+        return found
+
+    def _folder(self, parts: Sequence[bytes], *, makes: bool) -> File | None:
+        """Return what a path leads to when symlinks are followed inside of the image.
+
+        :param makes: make the folders that are missing.
+        """
+        way = [self.root]
+        pending = list(reversed(parts))
+        hops = 0
+        while pending:
+            name = pending.pop()
+            if name == b"..":  # in a symlink; the root is its own parent
+                way = way[:-1] or way
+                continue
+            children = way[-1].children
+            if children is None:
+                return None
+            found = children.get(name)
+            if found is None:
+                if not makes:
+                    return None
+                found = children[name] = File(Kind.FOLDER, _MADE_MODE, self._layers)
+                self._made.add(b"/".join(parts))
+            if found.kind is not Kind.SYMLINK:
+                way.append(found)
+                continue
+            hops += 1
+            if hops > self._limits.symlink_hops:
+                raise CorruptError(
+                    f"{quoted(b'/'.join(parts))} leads through more than"
+                    f" {self._limits.symlink_hops} symlinks",
+                    origin=self._origin,
+                )
+            target = found.target or b""
+            if target.startswith(b"/"):
+                way = [self.root]
+            pending += [part for part in target.split(b"/") if part not in {b"", b"."}][::-1]
+        return way[-1]
+
+    def _bad(self, member: TarMember, problem: str) -> CorruptError:
+        return CorruptError(
+            f"{quoted(member.path)} {problem}", origin=self._origin, offset=member.header_offset
+        )
+
+    def walk(self) -> Iterator[tuple[bytes, File]]:
+        """Yield every path in a tree's order, with what it leads to.
+
+        :raises LimitError: for too long paths, or too many in one folder.
+        """
+        limits = self._limits
+        pending: list[tuple[bytes, File]] = [(b"", self.root)]
+        while pending:
+            path, file = pending.pop()
+            if len(path) > limits.path_bytes:
+                raise LimitError(f"a path has more than {limits.path_bytes:,} bytes")
+            yield path, file
+            if not file.children:
+                continue
+            if len(file.children) > limits.folder_entries:
+                raise LimitError(f"{quoted(path)} has more than {limits.folder_entries:,} entries")
+            start = path + b"/" if path else b""
+            names = sorted(file.children, reverse=True)
+            pending += [(start + name, file.children[name]) for name in names]
+
+
+def _describe(file: File, member: TarMember, layer: int) -> None:
+    """Give a file what its member says of it."""
+    file.layer = layer
+    file.mode, file.uid, file.gid = member.mode, member.uid, member.gid
+    file.mtime_ns = member.mtime_ns
+    file.xattrs = _xattrs(member)
+    file.target, file.device = member.target, member.device
+    if member.size:
+        file.member = member.without_records()
+
+
+def _xattrs(member: TarMember) -> tuple[tuple[bytes, bytes], ...]:
+    if not member.records:
+        return ()
+    found = [
+        (key.removeprefix(_XATTR), value)
+        for key, value in member.records.items()
+        if key.startswith(_XATTR)
+    ]
+    return tuple(sorted(found))

@@ -1,0 +1,54 @@
+"""Which folders of this machine show the kernel and no disk (proc(5), "/proc/pid/mountinfo")."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+_MOUNTS: Final = Path("/proc/self/mountinfo")
+_KERNELS_OWN: Final = frozenset(
+    {
+        "autofs",
+        "binfmt_misc",
+        "bpf",
+        "cgroup",
+        "cgroup2",
+        "configfs",
+        "debugfs",
+        "devpts",
+        "devtmpfs",
+        "efivarfs",
+        "fusectl",
+        "hugetlbfs",
+        "mqueue",
+        "nsfs",
+        "proc",
+        "pstore",
+        "rpc_pipefs",
+        "securityfs",
+        "selinuxfs",
+        "sysfs",
+        "tracefs",
+    }
+)
+"""Filesystems whose files are made up as they are read, and belong to no tree."""
+
+
+def kernels_own() -> dict[int, str]:
+    """Return the filesystems that are the kernel's own: type by device number.
+
+    Empty where that cannot be known: without ``/proc`` there is hardly one of them.
+    """
+    try:
+        lines = _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return {}
+    found: dict[int, str] = {}
+    for line in lines:
+        front, _, back = line.partition(" - ")
+        fields, kind = front.split(" "), back.partition(" ")[0]
+        if kind in _KERNELS_OWN and len(fields) > 2:
+            major, _, minor = fields[2].partition(":")
+            found[os.makedev(int(major), int(minor))] = kind
+    return found

@@ -1,0 +1,1 @@
+"""A client of registries (distribution-spec) that reads images."""

@@ -41,6 +41,10 @@ class RememberedTree:
         """See :class:`~formats.core.tree.Tree`."""
         return self._tree.read(entry)
 
+    def underlying(self, entry: Entry) -> tuple[Tree, Entry]:
+        """See :class:`formats.core.inner.DelegatingTree`."""
+        return self._tree, entry
+
     def will_read(self, entries: Sequence[Entry]) -> None:
         """See :class:`~formats.core.tree.Tree`."""
         self._tree.will_read(entries)

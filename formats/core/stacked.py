@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from enum import Enum
+from functools import cached_property
 from itertools import groupby
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -84,7 +85,7 @@ _NODE_BITS = 64
 
 
 class StackedTree:
-    """One tree out of several; see :class:`formats.core.tree.Tree`.
+    """One tree out of several, laid over each other when it is first looked at.
 
     Files keep the links they have in their layer: of a file with several names, those that no
     upper layer hides go on being one file.
@@ -93,10 +94,6 @@ class StackedTree:
         its own, as it may in the layer of an image.
     :param origin: breadcrumb for messages; default: the bottom layer's.
     :param info: what the whole is; default: the bottom layer's, with the sizes of all.
-    :ivar findings: what of the layers is left out.
-    :raises CorruptError: if a mark or link makes no sense.
-    :raises UnsupportedError: for layers that need more than they contain.
-    :raises LimitError: for more than ``limits.entries`` paths.
     """
 
     def __init__(
@@ -109,26 +106,43 @@ class StackedTree:
         info: TreeInfo | None = None,
     ) -> None:
         self._layers = tuple(layers)
+        self._whiteouts = whiteouts
+        self._limits = limits
         self.origin = origin or layers[0].origin
         self.info = info or _info_of(layers)
-        stack = _Stack(whiteouts, limits)
-        for layer in layers:
+
+    @cached_property
+    def _stack(self) -> _Stack:
+        stack = _Stack(self._whiteouts, self._limits)
+        for layer in self._layers:
             stack.lay(layer)
-        self._placed = stack.placed
-        self.findings = tuple(stack.findings)
-        self._entries = tuple(stack.entries())
+        return stack
+
+    @cached_property
+    def _entries(self) -> tuple[Entry, ...]:
+        return tuple(self._stack.entries())
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What of the layers is left out; raises as :meth:`entries` does."""
+        return tuple(self._stack.findings)
 
     def entries(self) -> Iterator[Entry]:
-        """See :meth:`formats.core.tree.Tree.entries`."""
+        """See :meth:`formats.core.tree.Tree.entries`.
+
+        :raises CorruptError: also if a mark or link makes no sense.
+        :raises UnsupportedError: for layers that need more than they contain.
+        :raises LimitError: for more than ``limits.entries`` paths.
+        """
         return iter(self._entries)
 
     def layer_of(self, entry: Entry) -> int:
         """Return which layer an entry comes from; 0 is the bottom."""
-        return self._placed[entry.path].layer
+        return self._stack.placed[entry.path].layer
 
     def underlying(self, entry: Entry) -> tuple[Tree, Entry]:
         """Return the layer that has an entry's content, and the entry there."""
-        layer, original = self._placed[entry.path]
+        layer, original = self._stack.placed[entry.path]
         return self._layers[layer], original
 
     def read(self, entry: Entry) -> Iterator[BytesLike]:
@@ -138,7 +152,8 @@ class StackedTree:
 
     def will_read(self, entries: Sequence[Entry]) -> None:
         """Pass the hint on, to one layer after the other as they take turns."""
-        places = [self._placed[entry.path] for entry in entries]
+        placed = self._stack.placed
+        places = [placed[entry.path] for entry in entries]
         for layer, group in groupby(places, lambda place: place.layer):
             self._layers[layer].will_read([place.entry for place in group])
 

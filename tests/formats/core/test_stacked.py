@@ -87,7 +87,7 @@ def test_a_hard_link_may_lead_to_a_file_of_the_layers_below() -> None:
 def test_a_hard_link_to_no_file_is_refused(target: bytes) -> None:
     upper = MemoryTree([Entry(b"0", Kind.HARDLINK, 0, target=target)])
     with pytest.raises(CorruptError, match="where there is no file"):
-        StackedTree([memory_tree("d 755 0:0 folder"), upper])
+        list(StackedTree([memory_tree("d 755 0:0 folder"), upper]).entries())
 
 
 def test_every_entry_says_which_layer_it_is_of() -> None:
@@ -130,9 +130,9 @@ def test_folders_that_nobody_wrote_down_change_nothing_below() -> None:
 
 def test_more_paths_than_allowed_are_refused() -> None:
     layers = [memory_tree("f 644 0:0 a\nf 644 0:0 b"), memory_tree("f 644 0:0 c")]
-    StackedTree(layers, limits=Limits(entries=4))
+    assert list(StackedTree(layers, limits=Limits(entries=4)).entries())
     with pytest.raises(LimitError, match="more than 3 paths"):
-        StackedTree(layers, limits=Limits(entries=3))
+        list(StackedTree(layers, limits=Limits(entries=3)).entries())
 
 
 # OCI image-spec, layer.md, "Whiteouts"

@@ -83,7 +83,7 @@ def read_package(source: ByteSource, limits: Limits) -> tuple[Package, tuple[byt
     """
     headers = read_headers(source)
     files = files_of(headers.header, limits)
-    package = describe(headers.header, files, headers.signature)
+    package = describe(headers.header, files, headers.signature, is_source=headers.is_source)
     return package, tuple(file.path for file in files)
 
 
@@ -97,7 +97,11 @@ def installed_package(record: Header, limits: Limits) -> tuple[Package, tuple[by
 
 
 def describe(
-    header: Header, files: Sequence[PackagedFile], signature: Header | None = None
+    header: Header,
+    files: Sequence[PackagedFile],
+    signature: Header | None = None,
+    *,
+    is_source: bool = False,
 ) -> Package:
     """Return the description of a package.
 
@@ -117,7 +121,7 @@ def describe(
         system=PackageSystem.RPM,
         name=_needed(header, tags.NAME, "name"),
         version=version_of(header),
-        architecture=header.text(tags.ARCH) or "noarch",
+        architecture="src" if is_source else header.text(tags.ARCH) or "noarch",
         summary=header.text(tags.SUMMARY),
         source=header.text(tags.SOURCERPM),
         requirements=requirements.met,

@@ -89,7 +89,7 @@ class RpmReader:
             raise _delta(source)
         headers = read_headers(source)
         files = files_of(headers.header, context.limits)
-        package = describe(headers.header, files, headers.signature)
+        package = describe(headers.header, files, headers.signature, is_source=headers.is_source)
         compression, payload = _payload(headers, source, context)
         if len({file.path for file in files}) != len(files):
             raise CorruptError("lists a file twice", origin=source.origin)

@@ -66,11 +66,11 @@ class Sensed(NamedTuple):
     version: str
 
     def relation(self) -> Relation:
-        """Return what it says of versions."""
+        """Return what it says of versions; an epoch of zero is none."""
         operator = _OPERATORS.get(self.flags & _COMPARISON, Operator.ANY) if self.version else None
         if operator is None or operator is Operator.ANY:
             return Relation(self.name)
-        return Relation(self.name, operator, self.version)
+        return Relation(self.name, operator, self.version.removeprefix("0:"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,29 +42,26 @@ _MINIMAL = [_TAGS[_OWNER], _TAGS[_GROUP], _TAGS[_OTHER]]
 def extended_attributes(area: bytes, limits: Limits) -> NamesAndValues:
     """Return names and values, sorted by name, of the component records of AL entries.
 
-    :raises CorruptError: if they are damaged, or a name is there twice.
+    :raises CorruptError: if they are damaged, or a name has two values.
     :raises LimitError: if there are too many, or one is too large.
     """
     parts = attribute_components(area)
     if len(parts) % 2:
         raise CorruptError("an extended attribute has no value")
-    found: list[tuple[bytes, bytes]] = []
+    found: dict[bytes, bytes] = {}
     for name, value in zip(parts[::2], parts[1::2], strict=True):
         if len(value) > limits.xattr_value_bytes:
             raise LimitError(
                 f"an attribute has {len(value):,} bytes, more than {limits.xattr_value_bytes:,}"
             )
-        if not name:
-            found += _lists(value)
-            continue
-        full = _full_name(name)
-        if not full.startswith(_NAMESPACES[4]):
-            found.append((full, value))
-    if len(found) > limits.xattrs_per_file:
+        for full, final in ((_full_name(name), value),) if name else _lists(value):
+            # an ACL may be there as one and as the attribute that it is on Linux
+            if found.setdefault(full, final) != final:
+                raise CorruptError(f"the extended attribute {quoted(full)} has two values")
+    kept = {name: value for name, value in found.items() if not name.startswith(_NAMESPACES[4])}
+    if len(kept) > limits.xattrs_per_file:
         raise LimitError(f"has more than {limits.xattrs_per_file} extended attributes")
-    if len({name for name, _ in found}) != len(found):
-        raise CorruptError("an extended attribute is there twice")
-    return tuple(sorted(found))
+    return tuple(sorted(kept.items()))
 
 
 def _full_name(name: bytes) -> bytes:

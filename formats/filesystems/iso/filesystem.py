@@ -60,6 +60,7 @@ class IsoFilesystem:
 
     :ivar omissions: what was met that is not in the tree, or is hidden there.
     :ivar folders: numbers of all folders that were listed.
+    :ivar content_places: where the extents of all files that were listed begin, in bytes.
     """
 
     block_bytes = 1
@@ -71,6 +72,7 @@ class IsoFilesystem:
         self.root = root_place(view.volume)
         self.omissions = Omissions()
         self.folders: set[int] = set()
+        self.content_places: set[int] = set()
         self._view = view
         self._files: dict[int, IsoFile] = {}
         """Those met last, by number."""
@@ -131,6 +133,7 @@ class IsoFilesystem:
             if use.is_relocated:
                 continue
             if record.flags & records.ASSOCIATED:
+                self.content_places.add(record.block * self._view.volume.block_bytes)
                 self.omissions.note("iso-associated-file", name)
                 continue
             if record.flags & records.HIDDEN:
@@ -178,6 +181,7 @@ class IsoFilesystem:
 
     def _remember(self, number: int, file: IsoFile, serial: int | None) -> int:
         """Keep a file for when it is asked for, and return the number that it goes by."""
+        self.content_places.update(place for place, _ in file.extents)
         # without a serial number, only an extent can tell that two names are one file
         if file.node.links > 1 and (serial is not None or file.extents):
             identity = file.node, file.extents, serial

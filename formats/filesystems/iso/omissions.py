@@ -31,12 +31,13 @@ class Omissions:
     def findings(self, place: bytes) -> list[Finding]:
         """Return a finding for each rule."""
         return [
-            Finding(rule, place, _RULES[rule][0], f"{_RULES[rule][1]}: {_listed(list(names))}")
+            Finding(rule, place, _RULES[rule][0], f"{_RULES[rule][1]}: {listed(list(names))}")
             for rule, names in sorted(self._names.items())
         ]
 
 
-def _listed(names: list[bytes]) -> str:
+def listed(names: list[bytes]) -> str:
+    """Return the first few names, and how many more there are."""
     shown = ", ".join(printable(name) for name in names[:_SHOWN])
     more = len(names) - _SHOWN
     return f"{shown} and {more:,} more" if more > 0 else shown

@@ -18,6 +18,8 @@ from formats.core.tree import TreeInfo
 from formats.filesystems.iso.descriptors import Session, VolumeDescriptor, read_sessions
 from formats.filesystems.iso.filesystem import IsoFilesystem
 from formats.filesystems.iso.hybrid import partition_tables
+from formats.filesystems.iso.omissions import listed
+from formats.filesystems.iso.other_views import names_elsewhere
 from formats.filesystems.iso.path_table import folder_places
 from formats.filesystems.iso.tree import IsoTree
 from formats.filesystems.iso.view import View, views
@@ -72,6 +74,9 @@ class Iso9660Reader:
             for finding in filesystem.omissions.findings(place):
                 context.note(finding)
             _compare_path_table(filesystem, view.volume, place, context)
+            for other in choice[1:]:
+                if other.volume is not view.volume:
+                    _compare_view(filesystem, other, place, context)
 
         facts = _boot_facts(source, session, place, context)
         return IsoTree(filesystem, _info(sessions, choice, facts), when_seen)
@@ -117,6 +122,21 @@ def _compare_path_table(
     if missing:
         evidence = f"{missing:,} folders are in the path table and not in the tree"
         context.note(Finding("iso-unlisted-folders", place, Action.REPORTED, evidence))
+
+
+def _compare_view(
+    filesystem: IsoFilesystem, other: View, place: bytes, context: OpenContext
+) -> None:
+    """Report files that are only in a tree that is not read."""
+    try:
+        names = names_elsewhere(filesystem.source, other, filesystem.content_places, context.limits)
+    except ConvertError as error:
+        evidence = f"its {other.name} tree cannot be read, and is not needed: {error.message}"
+        context.note(Finding("iso-other-tree", place, Action.REPORTED, evidence))
+        return
+    if names:
+        evidence = f"files that only its {other.name} tree has: {listed(list(names))}"
+        context.note(Finding("iso-other-tree", place, Action.DROPPED, evidence))
 
 
 def _boot_facts(

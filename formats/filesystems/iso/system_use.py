@@ -161,10 +161,13 @@ def _posix(use: SystemUse, body: bytes) -> None:
 
 
 def _device(use: SystemUse, body: bytes) -> None:
-    """Take device numbers, which some writers put both into the lower half."""
+    """Take device numbers: major and minor one, or both in the lower half as Linux has them.
+
+    The standard asks for the halves of a ``dev_t``; without an upper half that is what it is.
+    """
     high, low = _PAIR.unpack_from(body)
-    if not high and low > 0xFF:
-        high, low = low >> 8, low & 0xFF
+    if not high:
+        high, low = low >> 8 & 0xFFF, low & 0xFF | low >> 12 & 0xFFF00
     use.device = (high, low)
 
 

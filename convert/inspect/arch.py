@@ -9,14 +9,17 @@ Never read from the machine that runs the conversion.
 
 from __future__ import annotations
 
+import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from convert.inspect.facts import Architecture, Evidence
 from convert.inspect.guest import Guest
 from formats.core.entry import Entry, Kind
 from formats.core.limits import MIB
+from formats.core.package import Package
 
 _CANDIDATES: tuple[bytes, ...] = (
     b"sbin/init",
@@ -36,6 +39,8 @@ _CANDIDATES: tuple[bytes, ...] = (
 _ELF_MAGIC = b"\x7fELF"
 _HEADER_BYTES = 64
 _PROGRAM_MAX_BYTES = 64 * MIB
+_FILES_MAX = 1000
+_TOLD_MAX = 12
 _SECTIONS_MAX = 1024
 _ATTRIBUTES_MAX_BYTES = 4096
 _SHT_ARM_ATTRIBUTES = 0x70000003
@@ -78,6 +83,36 @@ _ARM_VARIANTS: dict[int, str] = {
 }
 
 
+_PACKAGE_ARCHITECTURES: dict[str, tuple[str, str | None]] = {
+    # Names of Debian (dpkg-architecture(1)) and of RPM (rpm --showrc, "compatible archs")
+    "amd64": ("amd64", None),
+    "i386": ("386", None),
+    "arm64": ("arm64", "v8"),
+    "armhf": ("arm", "v7"),
+    "armel": ("arm", "v5"),
+    "ppc64el": ("ppc64le", None),
+    "s390x": ("s390x", None),
+    "riscv64": ("riscv64", None),
+    "mips64el": ("mips64le", None),
+    "mipsel": ("mipsle", None),
+    "mips": ("mips", None),
+    "ppc64": ("ppc64", None),
+    "loong64": ("loong64", None),
+    "x86_64": ("amd64", None),
+    "i486": ("386", None),
+    "i586": ("386", None),
+    "i686": ("386", None),
+    "aarch64": ("arm64", "v8"),
+    "armv5tel": ("arm", "v5"),
+    "armv6hl": ("arm", "v6"),
+    "armv7hl": ("arm", "v7"),
+    "armv7hnl": ("arm", "v7"),
+    "ppc64le": ("ppc64le", None),
+    "loongarch64": ("loong64", None),
+}
+"""``x86_64_v2`` and the like are found without their ending."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Elf:
     machine: int
@@ -88,11 +123,35 @@ class _Elf:
 
 def architecture(guest: Guest) -> Architecture:
     """Return the architecture of the first program that is ELF; scripts and links are skipped."""
+    return _of_first(guest, _programs(guest), "no init, shell or C library in the tree")
+
+
+def architecture_of_programs(guest: Guest, entries: Iterable[Entry]) -> Architecture:
+    """Return the architecture of the first of these files that is ELF."""
+    files = (
+        entry
+        for entry in entries
+        if entry.kind in {Kind.FILE, Kind.HARDLINK} and entry.size >= _HEADER_BYTES
+    )
+    return _of_first(guest, islice(files, _FILES_MAX), "no program in it")
+
+
+def architecture_of_packages(packages: Iterable[Package]) -> Architecture:
+    """Return the architecture that packages state; those for any do not count."""
+    for package in packages:
+        known = _PACKAGE_ARCHITECTURES.get(re.sub(r"_v[234]$", "", package.architecture))
+        if known is not None:
+            return Architecture(*known, Evidence(b"", None, f"the architecture of the package {package}"))
+    return Architecture(None, reason="its packages are for any processor")
+
+
+def _of_first(guest: Guest, entries: Iterable[Entry], otherwise: str) -> Architecture:
     looked: list[str] = []
-    for entry in _programs(guest):
+    for entry in entries:
         elf = _header(guest.index.head(entry, _HEADER_BYTES))
         if elf is None:
-            looked.append("/" + entry.path.decode("utf-8", "backslashreplace"))
+            if len(looked) < _TOLD_MAX:
+                looked.append("/" + entry.path.decode("utf-8", "backslashreplace"))
             continue
         evidence = Evidence(entry.path, None, "elf-header")
         if elf.machine == _EM_ARM and elf.order == _LITTLE:
@@ -104,7 +163,7 @@ def architecture(guest: Guest) -> Architecture:
         return Architecture(*known, evidence)
     if looked:
         return Architecture(None, reason=f"no ELF file among {', '.join(looked)}")
-    return Architecture(None, reason="no init, shell or C library in the tree")
+    return Architecture(None, reason=otherwise)
 
 
 def _programs(guest: Guest) -> Iterator[Entry]:

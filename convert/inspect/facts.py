@@ -12,7 +12,7 @@ from formats.core.origin import printable
 class Evidence:
     """Where a fact was read.
 
-    :ivar path: path in the tree, as in :class:`~formats.core.entry.Entry`.
+    :ivar path: path in the tree, as in :class:`~formats.core.entry.Entry`; b"" for what no file says.
     :ivar line: counted from 1; None where the file has no lines.
     :ivar rule: which kind of reading found it: ``os-release``, ``elf-header``.
     """
@@ -22,6 +22,8 @@ class Evidence:
     rule: str
 
     def __str__(self) -> str:
+        if not self.path:
+            return self.rule
         line = f":{self.line}" if self.line is not None else ""
         return f"/{printable(self.path)}{line} ({self.rule})"
 

@@ -50,7 +50,7 @@ class VolumeDescriptor:
     :ivar offset: where it is, in bytes.
     :ivar joliet_level: 1 to 3; 0 for all but Joliet.
     :ivar block_bytes: the unit of all locations.
-    :ivar blocks: size of the volume; with several sessions, of all up to this one.
+    :ivar blocks: size of the volume; see :attr:`Session.ends`.
     :ivar set_size: number of discs in the set, of which this is number ``sequence``.
     :ivar path_table: its first block, the little-endian one; ``path_table_bytes`` long.
     :ivar root: the record of the root folder.
@@ -78,6 +78,12 @@ class VolumeDescriptor:
         """Size of the volume."""
         return self.blocks * self.block_bytes
 
+    @property
+    def root_offset(self) -> int:
+        """Where the root folder is, in bytes: behind its extended attribute record, if any."""
+        skip, block = self.root[1], int.from_bytes(self.root[2:6], "little")
+        return (block + skip) * self.block_bytes
+
 
 @dataclass(frozen=True, slots=True)
 class Session:
@@ -92,6 +98,18 @@ class Session:
     joliet: VolumeDescriptor | None
     enhanced: VolumeDescriptor | None
     boot_catalog: int | None
+
+    @property
+    def ends(self) -> list[int]:
+        """Sectors that it may end at, in order.
+
+        Some writers count the size of a volume from the start of the disc, and others from that
+        of the session.
+        """
+        sectors = -(-self.primary.size_bytes // SECTOR_BYTES)
+        from_session = self.start + sectors
+        is_either = self.primary.root_offset < self.primary.size_bytes
+        return sorted({sectors, from_session}) if is_either else [from_session]
 
 
 def read_sessions(source: ByteSource) -> list[Session]:
@@ -195,15 +213,13 @@ def _next_session(source: ByteSource, session: Session) -> Session | None:
 
     An ISO inside an appended partition looks like one, but its locations count from its own start.
     """
-    end = -(-session.primary.size_bytes // SECTOR_BYTES)
-    first = max(end, session.start + SYSTEM_AREA_SECTORS + 1)
-    for start in _magic_sectors(source, first, first + _GAP_SECTORS):
+    first = max(session.ends[0], session.start + SYSTEM_AREA_SECTORS + 1)
+    for start in _magic_sectors(source, first, session.ends[-1] + _GAP_SECTORS):
         try:
             found = read_session(source, start)
         except CorruptError:
             continue
-        root = int.from_bytes(found.primary.root[2:6], "little") * found.primary.block_bytes
-        if start * SECTOR_BYTES < root < min(found.primary.size_bytes, source.size):
+        if start * SECTOR_BYTES < found.primary.root_offset < source.size:
             return found
     return None
 

@@ -24,7 +24,7 @@ from formats.filesystems.iso.omissions import Omissions
 from formats.filesystems.iso.records import Record, first_record, read_records
 from formats.filesystems.iso.system_use import SystemUse, Zisofs
 from formats.filesystems.iso.times import short_time
-from formats.filesystems.iso.view import View, root_place
+from formats.filesystems.iso.view import View
 from formats.filesystems.iso.zisofs import ZisofsSource
 from formats.filesystems.runs import Run, read_runs
 from formats.filesystems.walk import MODE_KINDS, Names, Node
@@ -69,7 +69,7 @@ class IsoFilesystem:
         self.source = source
         self.limits = limits
         self.size_bytes = source.size
-        self.root = root_place(view.volume)
+        self.root = view.volume.root_offset
         self.omissions = Omissions()
         self.folders: set[int] = set()
         self.content_places: set[int] = set()

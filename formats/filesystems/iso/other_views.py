@@ -13,7 +13,7 @@ from formats.core.limits import Limits
 from formats.core.source import ByteSource
 from formats.filesystems.iso import records
 from formats.filesystems.iso.records import Record, first_record, read_records
-from formats.filesystems.iso.view import View, root_place
+from formats.filesystems.iso.view import View
 
 
 def names_elsewhere(
@@ -35,7 +35,7 @@ def names_elsewhere(
 
 def _files(source: ByteSource, view: View, limits: Limits) -> Iterator[Record]:
     """Yield the records of all files; of those with several extents, one for each."""
-    pending = [root_place(view.volume)]
+    pending = [view.volume.root_offset]
     seen: set[int] = set()
     folder_bytes = count = 0
     while pending:

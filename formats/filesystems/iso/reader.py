@@ -15,7 +15,12 @@ from formats.core.origin import printable
 from formats.core.reader import Category, OpenContext, ReaderDoc, Signature
 from formats.core.source import ByteSource
 from formats.core.tree import TreeInfo
-from formats.filesystems.iso.descriptors import Session, VolumeDescriptor, read_sessions
+from formats.filesystems.iso.descriptors import (
+    SECTOR_BYTES,
+    Session,
+    VolumeDescriptor,
+    read_sessions,
+)
 from formats.filesystems.iso.filesystem import IsoFilesystem
 from formats.filesystems.iso.hybrid import partition_tables
 from formats.filesystems.iso.omissions import listed
@@ -94,7 +99,7 @@ def _findings(source: ByteSource, sessions: list[Session], place: bytes) -> list
                 f"has {len(sessions)} sessions, from sectors {starts}; the last one is read",
             )
         )
-    expected = sessions[-1].primary.size_bytes
+    expected = sessions[-1].ends[0] * SECTOR_BYTES
     if expected > source.size:
         found.append(
             Finding(

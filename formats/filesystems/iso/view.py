@@ -51,15 +51,9 @@ def views(source: ByteSource, session: Session) -> list[View]:
     return [*(view for view in found if view is not None), plain]
 
 
-def root_place(volume: VolumeDescriptor) -> int:
-    """Return where the root folder is, in bytes."""
-    skip, block = volume.root[1], int.from_bytes(volume.root[2:6], "little")
-    return (block + skip) * volume.block_bytes
-
-
 def _rock_ridge(source: ByteSource, volume: VolumeDescriptor) -> View | None:
     """Return the primary volume with Rock Ridge, if the root's first record announces it."""
-    record = first_record(source, root_place(volume))
+    record = first_record(source, volume.root_offset)
     start = next((at for at in (0, _XA_BYTES) if record.use[at:].startswith(_SP)), None)
     if start is None or len(record.use) < start + len(_SP) + 1:
         return None

@@ -59,7 +59,7 @@ def parse_stanza(text: bytes) -> Fields:
     """
     fields: dict[str, str] = {}
     name = ""
-    for line in text.decode("utf-8", "surrogateescape").split("\n"):
+    for line in text.rstrip(b"\n").decode("utf-8", "surrogateescape").split("\n"):
         if line[:1] in {" ", "\t"}:
             if not name:
                 raise CorruptError(f"begins with the line {quoted(line[:80])}, which continues one")

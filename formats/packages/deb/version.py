@@ -15,7 +15,7 @@ VersionKey: TypeAlias = tuple[tuple[int, str], "_PartKey", "_PartKey"]
 """Compares with others of its kind as the versions do."""
 _PartKey: TypeAlias = tuple[tuple[int, ...] | tuple[int, str], ...]
 
-_VALID = re.compile(r"(?:[0-9]{1,10}:)?[A-Za-z0-9][A-Za-z0-9.+:~-]*")
+_VALID = re.compile(r"[0-9]{1,9}:[A-Za-z0-9][A-Za-z0-9.+:~-]*|[A-Za-z0-9][A-Za-z0-9.+~-]*")
 _LENGTH = 1024
 _RUN = re.compile(r"([^0-9]*)([0-9]*)")
 _TILDE, _END, _OTHERS = -1, 0, 0x110000

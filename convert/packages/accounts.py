@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from convert.inspect.accounts import is_number
+from convert.packages.fixed_ids import DEBIAN, FixedIds
 
 _FIRST, _LAST = 100, 999
 NOBODY = 65534
@@ -66,11 +67,15 @@ class AccountBook:
 
     :param passwd: text of ``/etc/passwd``; lines that are none stay where they are.
     :param locked: what new lines have for a password: ``x`` where there is ``/etc/shadow``.
+    :param fixed: users and groups that are added once they are asked for by name.
     :ivar new_users: names of those that were added.
     """
 
-    def __init__(self, passwd: str, group: str, locked: str = LOCKED) -> None:
+    def __init__(
+        self, passwd: str, group: str, locked: str = LOCKED, fixed: FixedIds = DEBIAN
+    ) -> None:
         self._locked = locked
+        self._fixed = fixed
         self.users: dict[str, User] = {}
         self.groups: dict[str, Group] = {}
         self._passwd = _parsed(passwd, self._take_user)
@@ -107,15 +112,20 @@ class AccountBook:
         """Return a user's number, given by name or number."""
         if is_number(name):
             return int(name)
-        user = self.users.get(name)
-        return user.uid if user is not None else None
+        known = self.users.get(name)
+        fixed = self._fixed.users.get(name)
+        if known is None and fixed is not None:
+            known = self.add_user(User(name, fixed.uid, fixed.gid, name, fixed.home))
+        return known.uid if known is not None else None
 
     def gid(self, name: str) -> int | None:
         """Return a group's number, given by name or number."""
         if is_number(name):
             return int(name)
-        group = self.groups.get(name)
-        return group.gid if group is not None else None
+        known = self.groups.get(name)
+        if known is None and name in self._fixed.groups:
+            known = self.add_group(name)
+        return known.gid if known is not None else None
 
     def free_id(self, wanted: int | None = None) -> int:
         """Return a number that neither a user nor a group has.
@@ -138,7 +148,9 @@ class AccountBook:
         if known is not None:
             return known
         if gid is None:
-            gid = _lowest({group.gid for group in self.groups.values()})
+            taken = {group.gid for group in self.groups.values()}
+            fixed = self._fixed.groups.get(name)
+            gid = _lowest(taken) if fixed is None or fixed in taken else fixed
         group = self.groups[name] = Group(name, gid, [], self._locked)
         self.new_groups.append(name)
         self.is_changed = True
@@ -173,9 +185,9 @@ class AccountBook:
 
         :raises AccountError: if there is no such group.
         """
-        known = self.groups.get(group)
-        if known is None:
+        if self.gid(group) is None or group not in self.groups:
             raise AccountError(f"there is no group '{group}'")
+        known = self.groups[group]
         if user in known.members:
             return False
         known.members.append(user)

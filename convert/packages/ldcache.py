@@ -23,6 +23,7 @@ from formats.core.tree import OpenableTree
 
 CACHE = b"etc/ld.so.cache"
 _CONFIGURATION = b"etc/ld.so.conf"
+_USUAL_CONFIGURATION = b"include /etc/ld.so.conf.d/*.conf\n"
 _MAGIC = b"glibc-ld.so.cache1.1"
 _LITTLE_ENDIAN, _BIG_ENDIAN = 2, 3
 _HEADER_BYTES, _ENTRY_BYTES = 48, 24
@@ -110,7 +111,9 @@ def library_folders(world: World) -> list[bytes]:
 
 
 def _configured(world: World, path: bytes, depth: int) -> Iterator[bytes]:
-    content = world.content(path) or b""
+    content = world.content(path)
+    if content is None:  # what the distributions' own file says; it is in another package
+        content = _USUAL_CONFIGURATION
     for line in content.split(b"\n"):
         words = line.partition(b"#")[0].split()
         if words[:1] == [b"include"] and depth < _INCLUDES_MAX:
@@ -168,7 +171,7 @@ def _object_at(world: World, path: bytes) -> SharedObject | None:
 def _source(content: Stored | bytes, size: int, world: World) -> ByteSource | None:
     if isinstance(content, bytes):
         return MemorySource(content, world.origin)
-    tree, entry = content
+    tree, entry, _ = content
     if isinstance(tree, OpenableTree):
         return tree.open(entry)
     if size > _WHOLE_MAX_BYTES:

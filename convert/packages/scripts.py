@@ -17,7 +17,7 @@ from convert.packages.commands.context import Context, Handler
 from convert.packages.commands.files import FILES
 from convert.packages.commands.ignored import IGNORED
 from convert.packages.commands.people import PEOPLE
-from convert.packages.commands.queries import ONLY_WITHOUT, QUERIES
+from convert.packages.commands.queries import CHANGES_WITH, QUERIES
 from convert.packages.commands.services import SERVICES
 from convert.packages.shell.follow import Follower
 from convert.packages.shell.lexer import ShellSyntaxError
@@ -93,10 +93,8 @@ class ScriptHost:
         if name in IGNORED:
             return DONE
         query = QUERIES.get(name)
-        if query is not None:
+        if query is not None and not CHANGES_WITH.get(name, frozenset()) & set(call.words):
             return self._asked(query, call)
-        if name in ONLY_WITHOUT and not ONLY_WITHOUT[name] & _options(call):
-            return Outcome(status=None, output=None)
         deed = _DEEDS.get(name)
         if deed is None:
             self.cannot(call.line, _shown(call))
@@ -174,10 +172,6 @@ class ScriptHost:
 def _program_name(name: str) -> str:
     folder, _, last = name.rpartition("/")
     return last if folder in _PROGRAM_FOLDERS else name
-
-
-def _options(call: Call) -> set[Value]:
-    return {word.partition("=")[0] if word else word for word in call.words[1:]}
 
 
 def _shown(call: Call) -> str:

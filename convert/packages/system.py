@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from convert.inspect.text import encoded
 from convert.packages.accounts import AccountBook
 from convert.packages.alternatives import Alternatives
-from convert.packages.world import Item, World
+from convert.packages.world import Item, Stored, World
 from formats.core.entry import Entry, Kind
 from formats.core.finding import Action, Finding
 from formats.core.package import Package
@@ -32,12 +32,14 @@ class System:
     :ivar masked: units that are masked.
     :ivar diversions: where files of others go, by path: the new path, and whose package may stay.
     :ivar overrides: paths that have their owner and mode from dpkg-statoverride(1), with its line.
+    :ivar replaced: for each package, those whose files it may take over.
     :ivar note: takes findings.
     """
 
     world: World
     accounts: AccountBook
     note: Callable[[Finding], None]
+    replaced: Mapping[str, frozenset[str]] = field(default_factory=dict)
     architecture: str = "amd64"
     packages: Mapping[str, Package] = field(default_factory=dict)
     alternatives: Alternatives = field(default_factory=Alternatives)
@@ -141,7 +143,10 @@ class System:
             mtime_ns=self.world.mtime_ns,
             size=old.size,
         )
-        self.world.put(Item(entry, item.content))
+        content = item.content
+        if isinstance(content, Stored):
+            content = content._replace(copy=real)
+        self.world.put(Item(entry, content))
         self.told("package-file", real, Action.ADDED, f"a copy of {path}, {by}")
 
     def remove(self, path: str, by: str, *, is_recursive: bool = False) -> None:
@@ -247,6 +252,22 @@ class System:
 
         self.world.change(real, capable)
         self.told("package-capability", real, Action.CHANGED, by)
+
+    def show_alternative(self, name: str, by: str) -> None:
+        """Make the links of a common name lead to the choice that counts now.
+
+        :raises DeedError: if something else is where one of them would be.
+        """
+        alternative = self.alternatives.get(name)
+        for path, target in alternative.links() if alternative is not None else ():
+            there = self.item(path, follow=False)
+            if there is not None and there.entry.kind is not Kind.SYMLINK:
+                raise DeedError(f"'{path}' is there already")
+            if there is not None and there.entry.target == encoded(target):
+                continue
+            real = self.path(path, follow=False)
+            self.world.make(real, Kind.SYMLINK, 0o777, target=encoded(target))
+            self.told("package-alternative", real, Action.ADDED, f"to {target}, {by}")
 
     def told(self, rule: str, path: bytes, action: Action, evidence: str) -> None:
         """Make a finding of what was done."""

@@ -24,17 +24,21 @@ BASE = "the base"
 
 
 class Stored(NamedTuple):
-    """Content that a tree has, by the tree's own entry."""
+    """Content that a tree has, by the tree's own entry.
+
+    :ivar copy: the path of a copy, which is a file of its own.
+    """
 
     tree: Tree
     entry: Entry
+    copy: bytes | None = None
 
     @property
-    def file(self) -> tuple[int, bytes]:
+    def file(self) -> tuple[int, bytes, bytes | None]:
         """What is equal for all names of one file."""
         entry = self.entry
-        path = entry.path if entry.target is None or entry.kind is not Kind.HARDLINK else None
-        return id(self.tree), path if path is not None else entry.target or b""
+        is_link = entry.kind is Kind.HARDLINK and entry.target is not None
+        return id(self.tree), (entry.target or b"") if is_link else entry.path, self.copy
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,7 @@ class World:
         self.mtime_ns = mtime_ns
         self._items: dict[bytes, Item] = {}
         self._children: dict[bytes, set[bytes]] = {}
-        self._names: dict[tuple[int, bytes], set[bytes]] = {}
+        self._names: dict[tuple[int, bytes, bytes | None], set[bytes]] = {}
         """Paths of each file with several names."""
         if base is None:
             self._items[b""] = Item(Entry(b"", Kind.FOLDER, 0o755, mtime_ns=mtime_ns))

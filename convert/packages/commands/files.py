@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from functools import partial
+
 from convert.inspect.text import encoded
 from convert.packages.commands.context import Context, Handler, options_of
 from convert.packages.commands.modes import capability_xattr, mode_change
 from convert.packages.shell.outcome import DONE, FAILED, Outcome
 from convert.packages.system import DeedError
+from convert.packages.world import Item
 from formats.core.entry import Entry, Kind
 from formats.core.finding import Action
 
@@ -248,7 +253,67 @@ def _add_diversion(context: Context, path: str, new: str | None, package: str | 
     return DONE
 
 
+def _find_and_delete(context: Context) -> Outcome:
+    """Carry out ``find FOLDER… [-maxdepth N] [-type d|f] [-name P] [-empty] -delete``."""
+    words = list(context.arguments)
+    paths: list[str] = []
+    while words and not words[0].startswith(("-", "(", "!")):
+        paths.append(words.pop(0))
+    if not words or words.pop() != "-delete":
+        raise DeedError("it does more than to delete")
+    depth, checks = _find_tests(context, words)
+    for path in paths:
+        if context.system.item(path) is None:
+            continue
+        start = context.system.path(path)
+        for name in context.system.world.below(start):
+            level = name[len(start) :].count(b"/")
+            item = context.system.world.get(name)
+            if item is not None and level <= depth and all(check(item) for check in checks):
+                context.system.remove("/" + name.decode("utf-8", "surrogateescape"), context.by)
+    return DONE
+
+
+def _find_tests(context: Context, words: list[str]) -> tuple[int, list[Callable[[Item], bool]]]:
+    """Return how deep find(1) looks, and what holds for what it finds."""
+    depth = context.system.world.limits.depth
+    checks: list[Callable[[Item], bool]] = []
+    rest = iter(words)
+    for word in rest:
+        if word == "-empty":
+            checks.append(partial(_is_empty, context))
+            continue
+        value = next(rest, "")
+        if word == "-maxdepth" and value.isdecimal():
+            depth = int(value)
+        elif word == "-type" and value in _FIND_TYPES:
+            checks.append(partial(_is_kind, _FIND_TYPES[value]))
+        elif word == "-name":
+            checks.append(partial(_is_named, value))
+        else:
+            raise DeedError(f"{word} is not known")
+    return depth, checks
+
+
+_FIND_TYPES = {"f": Kind.FILE, "d": Kind.FOLDER, "l": Kind.SYMLINK}
+
+
+def _is_kind(kind: Kind, item: Item) -> bool:
+    return item.entry.kind is kind
+
+
+def _is_named(pattern: str, item: Item) -> bool:
+    return fnmatchcase(item.entry.name.decode("utf-8", "surrogateescape"), pattern)
+
+
+def _is_empty(context: Context, item: Item) -> bool:
+    if item.entry.kind is Kind.FOLDER:
+        return not context.system.world.children(item.entry.path)
+    return item.entry.kind is Kind.FILE and not item.entry.size
+
+
 FILES: dict[str, Handler] = {
+    "find": _find_and_delete,
     "mkdir": _mkdir,
     "chmod": _chmod,
     "chown": _chown,

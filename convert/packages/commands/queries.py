@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import takewhile
 
-from convert.packages.commands.conditions import holds
 from convert.packages.commands.context import Context, Handler, options_of
 from convert.packages.shell.outcome import DONE, FAILED, UNKNOWN, Outcome
 from formats.core.entry import Kind
@@ -221,8 +221,8 @@ def _readlink(context: Context) -> Outcome:
     return Outcome(output=item.entry.target.decode("utf-8", "surrogateescape") + "\n")
 
 
-_SIMPLE_PATTERN = re.compile(r"\^?[\w /:=,@#-]*\$?")
-"""Texts that mean themselves in every kind of regular expression."""
+_SIMPLE_PATTERN = re.compile(r"\^?(?:[\w /:=,@#.-]|\\\.|\[\^?[\w:/ -]+\]\*?)*\$?")
+"""Patterns that mean the same in every kind of regular expression."""
 
 
 def _grep(context: Context) -> Outcome:
@@ -245,19 +245,9 @@ def _grep(context: Context) -> Outcome:
     return Outcome(bool(found), "" if is_quiet else "".join(f"{line}\n" for line in found))
 
 
-def _test(context: Context) -> Outcome:
-    """Only for a condition whose words are all known; others are in the host."""
-    words = context.arguments
-    return Outcome(holds(words, context.system))
-
-
 def _find(context: Context) -> Outcome:
     """Return nothing for what is not there; the rest is not followed."""
-    paths: list[str] = []
-    for word in context.arguments:
-        if word.startswith(("-", "(", "!")):
-            break
-        paths.append(word)
+    paths = list(takewhile(lambda word: not word.startswith(("-", "(", "!")), context.arguments))
     if paths and all(context.system.item(path) is None for path in paths):
         return DONE
     return UNKNOWN
@@ -293,6 +283,7 @@ QUERIES: dict[str, Handler] = {
     "basename": _basename,
     "readlink": _readlink,
     "realpath": _readlink,
+    "find": _find,
     "grep": _grep,
     "egrep": _grep,
     "fgrep": _grep,
@@ -303,15 +294,15 @@ QUERIES: dict[str, Handler] = {
     **dict.fromkeys(("selinuxenabled", "selinux_enabled", "systemd-detect-virt"), _no),
     **dict.fromkeys(("uname", "date", "hostname", "nproc", "pwd", "mktemp", "tempfile"), _silent),
     **dict.fromkeys(("head", "tail", "sort", "uniq", "tr", "wc", "awk", "expr", "seq"), _silent),
+    "sed": _silent,
     **dict.fromkeys(("md5sum", "sha1sum", "sha256sum", "sha512sum", "perl-md5"), _silent),
     **dict.fromkeys(("dpkg-query", "cmp", "diff", "stat", "ls", "dpkg-architecture"), _open),
     **dict.fromkeys(("dpkg-vendor", "rpm", "lsb_release", "file", "ps", "df", "mount"), _open),
 }
-"""All that only tell something; of the last five lines, without it being known what."""
+"""All that only tell something; what the last ones tell is not known."""
 
-ONLY_WITHOUT = {
-    "sed": frozenset({"-i", "--in-place"}),
-    "find": frozenset({"-delete", "-exec", "-execdir", "-ok"}),
-    "ucfq": frozenset[str](),
+CHANGES_WITH = {
+    "sed": frozenset({"-i", "--in-place", "-Ei", "-ri", "-ie"}),
+    "find": frozenset({"-delete", "-exec", "-execdir", "-ok", "-okdir"}),
 }
-"""Commands that only tell something unless they have one of these arguments."""
+"""Options with which a command that only tells something changes files."""

@@ -75,15 +75,19 @@ def _alternatives(context: Context) -> Outcome:
         if system.item(asked[1].path) is None:
             raise DeedError(f"'{asked[1].path}' is not there")
         system.alternatives.install(*asked)
+        system.show_alternative(asked[0].name, context.by)
         return DONE
     match words:
         case ["--remove" | "--remove-all", *_]:
             return DONE
         case ["--set", name, path]:
             is_set = system.alternatives.set_by_hand(name, path)
+            system.show_alternative(name, context.by)
             return Outcome(is_set)
         case ["--auto", name]:
-            return Outcome(system.alternatives.set_by_hand(name, None))
+            is_set = system.alternatives.set_by_hand(name, None)
+            system.show_alternative(name, context.by)
+            return Outcome(is_set)
         case ["--query" | "--list" | "--display" | "--get-selections", *names]:
             known = [system.alternatives.get(name) is not None for name in names]
             return Outcome(all(known), None if any(known) else "")

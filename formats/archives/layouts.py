@@ -28,8 +28,9 @@ from formats.core.tree import TreeInfo
 _METADATA = b"metadata.yaml"
 _ROOT = b"rootfs"
 _METADATA_BYTES = 1 << 16
-_METADATA_LINE = re.compile(
-    rb"^ *(architecture|description|os|release): *[\"']?([^\"'\r\n]+?)[\"']? *$", re.MULTILINE
+_METADATA_LINE = re.compile(  # YAML, which may be written as JSON
+    rb"""^[ ]*"?(architecture|description|os|release)"?:[ ]*["']?([^"'\r\n]+?)["']?,?[ ]*$""",
+    re.MULTILINE,
 )
 
 

@@ -15,6 +15,11 @@ _OCTAL_FIELD = frozenset(b"01234567 \0")
 _TEXT_BYTES = 256
 _UTF16_STARTS = (b"\xff\xfe", b"\xfe\xff", b"<\0", b"\0<")
 
+_PROGRAM_STARTS = (b"MZ", b"\x7fELF", b"#!")
+_ZIP_END = b"PK\x05\x06"
+_SECTOR_BYTES = 512
+_ZIP_TAIL_BYTES = 22 + 0xFFFF
+
 _MD_MAGICS = (b"\xfc\x4e\x2b\xa9", b"\xa9\x2b\x4e\xfc")
 _MD_RESERVED_BYTES = 1 << 16
 
@@ -41,3 +46,17 @@ def may_have_md_superblock(source: ByteSource) -> bool:
     return any(
         place >= 0 and bytes(source.read_at(place, 4)) in _MD_MAGICS for place in set(places)
     )
+
+
+def may_be_zip(source: ByteSource) -> bool:
+    """Tell whether a zip archive begins here, or ends where the file does.
+
+    One may follow a program or script. Disks have whole sectors, and may end in one by chance.
+    """
+    head = bytes(source.read_at(0, 4))
+    if head.startswith(b"PK"):
+        return True
+    if not (source.size % _SECTOR_BYTES or head.startswith(_PROGRAM_STARTS)):
+        return False
+    tail_start = max(0, source.size - _ZIP_TAIL_BYTES)
+    return _ZIP_END in bytes(source.read_at(tail_start, _ZIP_TAIL_BYTES))

@@ -15,7 +15,7 @@ from importlib.metadata import entry_points
 from typing import cast
 
 from formats.core.errors import AmbiguousError, MissingDependencyError, UnsupportedError
-from formats.core.glance import may_be_tar, may_be_text, may_have_md_superblock
+from formats.core.glance import may_be_tar, may_be_text, may_be_zip, may_have_md_superblock
 from formats.core.reader import Category, Reader, Signature
 from formats.core.source import ByteSource
 
@@ -64,6 +64,8 @@ def _glanced(module: str, name: str, glance: Callable[[ByteSource], bool]) -> Bu
 
 BUILTIN_READERS: tuple[Builtin, ...] = (
     _reader("formats.archives.ar", "ar", (0, b"!<arch>\n"), (0, b"!<thin>\n")),
+    _reader("formats.archives.script", "script", (0, b"#!")),
+    _glanced("formats.archives.zip.reader", "zip", may_be_zip),
     Builtin("formats.bundles.compressed:READERS"),
     _glanced("formats.bundles.ovf.ova", "ova", may_be_tar),
     _glanced("formats.bundles.ovf.reader", "ovf", may_be_text),

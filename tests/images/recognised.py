@@ -52,7 +52,9 @@ TOOLS = (
     recipe("swap", 1, "mkswap -f {image}"),
     recipe("swap", 4, "mkswap -f -p 16384 {image}"),
     recipe("swap", 4, "mkswap -f -p 65536 {image}"),
-    recipe("zip", 0, "python3 -m zipfile --create {image} {file}", ""),
+    recipe("7z", 0, "7z a -t7z {image}. {file}", ""),
+    recipe("lz4", 0, "lz4 -q -f {file} {image}", ""),
+    recipe("lzop", 0, "lzop -q -o {image} {file}", ""),
 )
 
 
@@ -149,6 +151,7 @@ OTHER_MARKS: tuple[tuple[str, tuple[tuple[int, bytes], ...]], ...] = (
     ("bitlocker", ((3, b"MSWIN4.1"), (424, _BITLOCKER_GUID), (510, b"\x55\xaa"))),
     ("bochs", ((0, b"Bochs Virtual HD Image"),)),
     ("bsd-disklabel", ((512, _bsd_label()),)),
+    ("compress", ((0, b"\x1f\x9d\x90"),)),
     ("dmg", ((-512, b"koly"),)),
     ("ewf", ((0, b"EVF\x09\x0d\x0a\xff\x00"),)),
     ("geli", ((-512, b"GEOM::ELI\0"),)),
@@ -157,6 +160,7 @@ OTHER_MARKS: tuple[tuple[str, tuple[tuple[int, bytes], ...]], ...] = (
     ("ldm", ((3072, b"PRIVHEAD"),)),
     ("ocfs2", ((2048, b"OCFSV2"),)),
     ("parallels-bundle", ((0, b'<?xml version="1.0"?>\n<Parallels_disk_image Version="1.0">'),)),
+    ("rar", ((0, b"Rar!\x1a\x07\x01\0"),)),
     ("stratis", ((516, b"!Stra0tis\x86\xff\x02^\x41rh"),)),
     ("udf", ((0x8001, b"BEA01"), (0x8801, b"NSR02"), (0x9001, b"TEA01"))),
     ("wim", ((0, b"MSWIM\0\0\0"),)),
@@ -167,6 +171,7 @@ OTHER_MARKS: tuple[tuple[str, tuple[tuple[int, bytes], ...]], ...] = (
 # Marks that are short, or lie where other formats have free bytes: alone they prove nothing.
 TOO_LITTLE: tuple[tuple[str, tuple[tuple[int, bytes], ...]], ...] = (
     ("apm", ((512, b"PM\0\0"),)),
+    ("compress", ((0, b"\x1f\x9d\xff"),)),
     ("bsd-disklabel", ((512, bytes.fromhex("57455682")),)),
     ("cramfs", ((0, struct.pack("<I", 0x28CD3D45)),)),
     ("fat", ((54, b"FAT16   "), (510, b"\x55\xaa"))),

@@ -1,0 +1,134 @@
+"""What is in the members of a zip archive, checked against all that the archive says of it.
+
+A member is described twice, by the central directory and by its own header. Programs that go by
+the one or the other see different archives where the two differ: that is an error here.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from formats.archives.spooled import Spooler
+from formats.archives.zip.decoders import DECODERS, STORED
+from formats.archives.zip.extra import ZIP64, Sizes, extra_fields, whole_sizes
+from formats.core.entry import Entry
+from formats.core.errors import CorruptError, LimitError, quoted
+from formats.core.limits import Limits
+from formats.core.origin import Origin
+from formats.core.source import BytesLike, ByteSource, read_exact, slice_source
+
+HEADER_BYTES = 30
+HEADER_MAGIC = b"PK\x03\x04"
+SIZES_FOLLOW = 1 << 3
+"""Flag: sizes and checksum are behind the content."""
+
+_HEADER = struct.Struct("<4s5H3L2H")
+
+
+class ZipContent(NamedTuple):
+    """A member as the central directory describes it.
+
+    :ivar offset: of its own header, in the file.
+    :ivar stop: where what follows begins: it must end there.
+    :ivar name: as written.
+    """
+
+    offset: int
+    stop: int
+    compressed: int
+    size: int
+    checksum: int
+    method: int
+    flags: int
+    name: bytes
+
+
+class ZipContents:
+    """See :class:`~formats.archives.member_tree.Contents`; checksums are verified."""
+
+    def __init__(self, archive: ByteSource, limits: Limits, spooler: Spooler) -> None:
+        self._archive = archive
+        self._limits = limits
+        self._spooler = spooler
+
+    def read(self, content: ZipContent, entry: Entry | None = None) -> Iterator[BytesLike]:
+        """Yield the content, decompressed."""
+        del entry
+        limits, size = self._limits, content.size
+        if (
+            size > limits.expansion_grace_bytes
+            and size > limits.expansion_ratio * content.compressed
+        ):
+            raise LimitError(
+                f"expands to more than {limits.expansion_ratio:,} times its size",
+                origin=self._archive.origin,
+                offset=content.offset,
+                hint="raise the limit on expansion_ratio if the input is trusted",
+            )
+        start = self._start(content)
+        decode = DECODERS[content.method]
+        given, checksum = 0, 0
+        for block in decode(self._archive, start, content.compressed, size, limits):
+            given += len(block)
+            if given > size:
+                raise self._contradiction(content, f"has more than the {size:,} bytes it says")
+            checksum = zlib.crc32(block, checksum)
+            yield block
+        if given == size and checksum != content.checksum:
+            raise self._contradiction(content, "has a wrong checksum (CRC-32)")
+
+    def open(self, content: ZipContent, origin: Origin) -> ByteSource:
+        """Return the content: in place if it is stored, else a decompressed copy."""
+        if content.method == STORED:
+            return slice_source(self._archive, self._start(content), content.compressed, origin)
+        return self._spooler.spooled(self.read(content), origin)
+
+    def will_read(self, contents: Sequence[ZipContent]) -> None:
+        """Pass the hint on to the archive."""
+        self._archive.will_need(
+            [(item.offset, HEADER_BYTES + len(item.name) + item.compressed) for item in contents]
+        )
+
+    def _start(self, content: ZipContent) -> int:
+        """Return where the content starts, behind the member's own header."""
+        offset = content.offset
+        header = bytes(read_exact(self._archive, offset, HEADER_BYTES, "a member's header"))
+        magic, _, flags, method, _, _, checksum, compressed, size, name_bytes, extra_bytes = (
+            _HEADER.unpack(header)
+        )
+        if magic != HEADER_MAGIC:
+            raise self._contradiction(content, "has no header where the directory says")
+        rest = bytes(
+            read_exact(
+                self._archive, offset + HEADER_BYTES, name_bytes + extra_bytes, "a member's header"
+            )
+        )
+        name = rest[:name_bytes]
+        if name.replace(b"\\", b"/") != content.name.replace(b"\\", b"/"):  # .NET mixes them
+            raise self._contradiction(content, f"is named {quoted(name)} in its own header")
+        if method != content.method:
+            raise self._contradiction(content, "is compressed differently by its own header")
+        if not flags & SIZES_FOLLOW:
+            field = extra_fields(rest[name_bytes:]).get(ZIP64)
+            sizes = whole_sizes(Sizes(size, compressed, 0, 0), field)
+            if sizes is None or (sizes.size, sizes.compressed, checksum) != (
+                content.size,
+                content.compressed,
+                content.checksum,
+            ):
+                raise self._contradiction(content, "has other sizes in its own header")
+        start = offset + HEADER_BYTES + len(rest)
+        if start + content.compressed > content.stop:
+            raise self._contradiction(content, "overlaps with what follows")
+        return start
+
+    def _contradiction(self, content: ZipContent, problem: str) -> CorruptError:
+        return CorruptError(
+            problem,
+            origin=self._archive.origin,
+            offset=content.offset,
+            hint="the archive is damaged, or made to look different to different programs",
+        )

@@ -18,8 +18,9 @@ from typing import IO, Protocol, TypeAlias, cast
 
 import zstandard
 
+from formats.bundles.xz_blocks import XzBlock, decode_blocks, xz_blocks
 from formats.bundles.zstd_frames import frames_end
-from formats.core.errors import CorruptError, LimitError
+from formats.core.errors import ConvertError, CorruptError, LimitError
 from formats.core.limits import KIB, MIB, Limits
 from formats.core.source import BytesLike, ByteSource
 
@@ -157,6 +158,9 @@ def unxz(file: Compressed, limits: Limits) -> Iterator[bytes]:
 
     :raises LimitError: if the dictionary is larger than ``limits.window_bytes``.
     """
+    blocks = xz_blocks(file.source) if not file.position else []
+    if blocks:
+        return _side_by_side(file, blocks, limits)
     return _members(
         file,
         "xz",
@@ -164,6 +168,19 @@ def unxz(file: Compressed, limits: Limits) -> Iterator[bytes]:
         lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=limits.window_bytes),
         is_padded=True,  # 2.2 Stream Padding: between streams, too
     )
+
+
+def _side_by_side(file: Compressed, blocks: list[XzBlock], limits: Limits) -> Iterator[bytes]:
+    """Decode the blocks of a source that is one xz stream, in several threads."""
+    try:
+        for block, pieces in decode_blocks(file.source, blocks, limits.window_bytes):
+            pieces.reverse()
+            while pieces:  # so that a piece takes no room once it was taken
+                yield pieces.pop()
+            file.position = block.end
+    except lzma.LZMAError as error:
+        raise _lzma_problem(file, "xz", error) from error
+    file.end(file.source.size)
 
 
 def unlzma(file: Compressed, limits: Limits) -> Iterator[bytes]:
@@ -197,9 +214,7 @@ def _members(
             try:
                 block = member.decompress(data, BLOCK_BYTES)
             except lzma.LZMAError as error:
-                if "Memory usage limit" in str(error):
-                    raise _too_much_memory(file) from error
-                raise file.damaged(f"the {name} stream is damaged ({error})") from error
+                raise _lzma_problem(file, name, error) from error
             except (OSError, EOFError) as error:  # how bz2 says it
                 raise file.damaged(f"the {name} stream is damaged ({error})") from error
             if len(data):
@@ -246,6 +261,12 @@ class _Frames:
         data = file.source.read_at(file.position, min(length, self._end - file.position))
         file.position += len(data)
         return data
+
+
+def _lzma_problem(file: Compressed, name: str, error: lzma.LZMAError) -> ConvertError:
+    if "Memory usage limit" in str(error):
+        return _too_much_memory(file)
+    return file.damaged(f"the {name} stream is damaged ({error})")
 
 
 def _too_much_memory(file: Compressed) -> LimitError:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import TypeAlias
 
 from formats.core.errors import CorruptError, LimitError, quoted
@@ -19,7 +20,8 @@ Fields: TypeAlias = Mapping[str, str]
 they begin with. Bytes that are no UTF-8 are surrogates (PEP 383)."""
 
 _BLANK_LINE = re.compile(rb"\n[ \t\r]*\n")
-_LONGEST_NAME = 128
+_NAME = re.compile(r"""[!"$-,./0-9;-~][!-9;-~]{0,127}""")
+_CACHED_NAMES = 1 << 10
 
 
 def read_stanzas(
@@ -58,18 +60,24 @@ def parse_stanza(text: bytes) -> Fields:
     :raises CorruptError: without origin, for lines that are no fields, and fields given twice.
     """
     fields: dict[str, str] = {}
-    name = ""
+    last = ""
     for line in text.rstrip(b"\n").decode("utf-8", "surrogateescape").split("\n"):
-        if line[:1] in {" ", "\t"}:
-            if not name:
-                raise CorruptError(f"begins with the line {quoted(line[:80])}, which continues one")
-            fields[name] += "\n" + line.rstrip()
-            continue
-        name, colon, value = line.partition(":")
-        name = name.rstrip(" \t").lower()
-        if not colon or not name or name[0] in "#-" or len(name) > _LONGEST_NAME:
-            raise CorruptError(f"has the line {quoted(line[:80])}, which is no field")
-        if name in fields:
+        written, colon, value = line.partition(":")
+        name = _field_name(written)
+        if name and colon and name not in fields:
+            fields[name] = value.strip()
+            last = name
+        elif last and line.startswith((" ", "\t")):
+            fields[last] += "\n" + line.rstrip()
+        elif name and colon:
             raise CorruptError(f"has the field {quoted(name)} twice")
-        fields[name] = value.strip()
+        else:
+            raise CorruptError(f"has the line {quoted(line[:80])}, which is no field")
     return fields
+
+
+@lru_cache(maxsize=_CACHED_NAMES)
+def _field_name(written: str) -> str:
+    """Return a name as it is a key; "" for what is no name."""
+    name = written.rstrip(" \t").lower()
+    return name if _NAME.fullmatch(name) else ""

@@ -132,7 +132,7 @@ def test_a_part_of_a_split_package_is_named(tmp_path: Path) -> None:
         (b"Package: x\nPackage: y\nVersion: 1\nArchitecture: all\n", "the field 'package' twice"),
         (b"Package: x\nVersion: 1\nArchitecture: all\n\nPackage: y\n", "describes 2 packages"),
         (b"no field\n", "has the line 'no field', which is no field"),
-        (b" continues\n", "which continues one"),
+        (b" continues\n", "has the line ' continues', which is no field"),
         (b"", "describes 0 packages"),
         (None, "has no file named 'control'"),
     ],

@@ -27,6 +27,8 @@ _VERSION_BYTES = 1024
 _MAJOR = 2
 _CONTROL, _DATA = b"control.tar", b"data.tar"
 _IGNORABLE = b"_"
+_SIGNATURES = (b"_gpg", b"_sig")
+"""How the members of debsigs and dpkg-sig begin."""
 
 _DECODERS: Mapping[bytes, tuple[str, Decoder | None]] = {
     b"": ("none", None),
@@ -56,7 +58,7 @@ class Container:
     """What a package file is made of.
 
     :ivar version: of the format: ``2.0``.
-    :ivar extras: members that may be there and are not looked at: signatures.
+    :ivar extras: members that may be there and are not looked at.
     :ivar problem: what is wrong behind the last member that counts.
     """
 
@@ -65,6 +67,11 @@ class Container:
     data: Part
     extras: tuple[bytes, ...]
     problem: ConvertError | None
+
+    @property
+    def signatures(self) -> tuple[bytes, ...]:
+        """Those of the extras that are signatures."""
+        return tuple(name for name in self.extras if name.startswith(_SIGNATURES))
 
 
 def is_package(source: ByteSource) -> bool:

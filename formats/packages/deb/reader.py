@@ -11,6 +11,7 @@ by distributions for their archives, and few packages have one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from formats.archives.ar_index import MAGIC, ArMember
 from formats.archives.member_tree import MemberTree
@@ -21,6 +22,7 @@ from formats.core.entry import Kind
 from formats.core.errors import quoted
 from formats.core.finding import Action, Finding
 from formats.core.origin import Origin
+from formats.core.package import Package
 from formats.core.reader import Category, OpenContext, ReaderDoc, Signature
 from formats.core.source import ByteSource, slice_source
 from formats.core.tree import TreeInfo
@@ -29,8 +31,6 @@ from formats.packages.deb.control_archive import ControlData, read_control
 from formats.packages.payload import decompressed
 from formats.packages.tree import Owner, PackageTree
 
-_SIGNATURES = (b"_gpg", b"_sig")
-"""How the members of debsigs and dpkg-sig begin."""
 _WITH_CONTENT = frozenset({Kind.FILE, Kind.HARDLINK})
 
 
@@ -79,7 +79,7 @@ class DebReader:
             context.limits,
             context.note,
         )
-        tree = PackageTree(files, control.package, owners)
+        tree = PackageTree(files, _with_signatures(control.package, container), owners)
         for finding in (*_odd_members(container, source), *_odd_digests(control, tree)):
             context.note(finding)
         return tree
@@ -118,10 +118,16 @@ def _name_beside(name: bytes, number: int) -> str:
     return "" if is_root else name.decode("utf-8", "surrogateescape")
 
 
+def _with_signatures(package: Package, container: Container) -> Package:
+    found = [name.decode("ascii", "replace") for name in container.signatures]
+    facts = {**package.facts, "signatures": f"{' '.join(found)} (not verified)"}
+    return replace(package, facts=facts) if found else package
+
+
 def _odd_members(container: Container, source: ByteSource) -> Iterator[Finding]:
     where = str(source.origin).encode("utf-8", "surrogateescape")
     for name in container.extras:
-        if name.startswith(_SIGNATURES):
+        if name in container.signatures:
             evidence = f"is signed ({quoted(name)}); signatures are not verified"
             yield Finding("package-signature", where, Action.REPORTED, evidence)
         else:

@@ -205,6 +205,8 @@ def test_other_members_are_told(tmp_path: Path) -> None:
         "package-signature",
         "extra-member",
     ]
+    with opened_package(package) as (tree, _):
+        assert tree.package.facts["signatures"] == "_gpgorigin (not verified)"
     assert run("dpkg-deb", "-W", package).stdout.startswith(b"sample")
 
 

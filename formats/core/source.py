@@ -288,16 +288,22 @@ class MappedSource:
 
     def extents(self) -> Iterator[Extent]:
         """Yield the extents of the sources underneath, moved to where they appear here."""
+        known: dict[int, list[Extent]] = {}
         for segment in self._segments:
             if segment.source is None:
                 yield Extent(segment.offset, segment.length, is_hole=True)
                 continue
+            if id(segment.source) not in known:  # a file may be of very many pieces of one volume
+                known[id(segment.source)] = list(segment.source.extents())
+            inner = known[id(segment.source)]
             first, last = segment.source_offset, segment.source_offset + segment.length
-            for extent in segment.source.extents():
+            index = bisect.bisect_right(inner, first, key=lambda extent: extent.offset) - 1
+            while index < len(inner) and inner[index].offset < last:
+                extent = inner[index]
                 start = max(first, extent.offset)
                 stop = min(last, extent.offset + extent.length)
-                if start < stop:
-                    yield Extent(segment.offset + start - first, stop - start, extent.is_hole)
+                yield Extent(segment.offset + start - first, stop - start, extent.is_hole)
+                index += 1
 
     def will_need(self, ranges: Sequence[tuple[int, int]]) -> None:
         """Pass the hint on to the sources underneath, in the same order."""

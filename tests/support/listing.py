@@ -184,13 +184,14 @@ def assert_opens_alike(tree: OpenableTree, entry: Entry, start: bytes) -> None:
     """Assert that a file is the same when it is opened, as far as ``start`` goes."""
     source = tree.open(entry)
     assert source.size == entry.size
-    assert sum(extent.length for extent in source.extents()) == entry.size
+    extents = list(source.extents())
+    assert sum(extent.length for extent in extents) == entry.size
     source.will_need([(0, entry.size), (entry.size // 2, 1)])
     ranges = ((len(start) // 3, len(start) // 2), (max(len(start) - 3, 0), 3), (0, 5))
     for offset, length in ranges:
         wanted = start[offset : offset + length]
         assert bytes(source.read_at(offset, len(wanted))) == wanted, f"{entry.path!r} at {offset}"
-    for extent in source.extents():
+    for extent in extents:
         if extent.is_hole:
             wanted = start[extent.offset : extent.offset + extent.length]
             assert not wanted.strip(b"\0"), f"{entry.path!r} has data in a hole"

@@ -98,6 +98,11 @@ BUILTIN_READERS: tuple[Builtin, ...] = (
     Builtin("formats.filesystems.fat.reader:READER"),
     _reader("formats.filesystems.iso.reader", "iso9660", (0x8001, b"CD001")),
     _reader("formats.filesystems.squashfs.reader", "squashfs", (0, b"hsqs"), (0, b"sqsh")),
+    _reader(
+        "formats.filesystems.udf.reader",
+        "udf",
+        *((0x8001, magic) for magic in (b"BEA01", b"NSR02", b"NSR03", b"CD001")),
+    ),
     _reader("formats.filesystems.xfs.reader", "xfs", (0, b"XFSB")),
     _reader("formats.packages.deb.reader", "deb", (0, b"!<arch>\n"), (0, b"0.93")),
     _reader("formats.packages.rpm.reader", "rpm", (0, b"\xed\xab\xee\xdb"), (0, b"drpm")),

@@ -128,12 +128,6 @@ FILESYSTEMS: tuple[RecognisedFormat, ...] = (
     _filesystem("ubi", "a UBI flash image", Signature(0, b"UBI#\1")),
     _filesystem("ubifs", "a UBIFS image", Signature(0, bytes.fromhex("31181006"))),
     _filesystem(
-        "udf",
-        "a UDF filesystem",
-        *(Signature(0x8001, magic) for magic in (b"BEA01", b"NSR02", b"NSR03", b"CD001")),
-        check=probes.is_udf,
-    ),
-    _filesystem(
         "ufs1",
         "a UFS1 filesystem",
         *_ufs_signatures(probes.UFS1_MAGIC),
@@ -175,6 +169,7 @@ FILESYSTEM_NAMES = frozenset(
         "squashfs",
         "swap",
         "swsuspend",
+        "udf",
         "xfs",
         *(row.name for row in FILESYSTEMS),
     }

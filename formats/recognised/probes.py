@@ -90,16 +90,6 @@ def is_nilfs(source: ByteSource) -> bool:
     return bool(~zlib.crc32(covered, ~seed & 0xFFFFFFFF) & 0xFFFFFFFF == stored)
 
 
-def is_udf(source: ByteSource) -> bool:
-    """Look for NSR02 or NSR03 in the volume recognition sequence (ECMA-167 2/9.1)."""
-    for step in (2048, 4096):
-        for index in range(16):
-            tag = _at(source, 0x8000 + index * step + 1, 5)
-            if tag in {b"NSR02", b"NSR03"}:
-                return True
-    return False
-
-
 def is_sgi_label(source: ByteSource) -> bool:
     """Check that the label's words add up to zero."""
     label = _at(source, 0, _SECTOR)

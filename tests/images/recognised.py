@@ -162,7 +162,6 @@ OTHER_MARKS: tuple[tuple[str, tuple[tuple[int, bytes], ...]], ...] = (
     ("parallels-bundle", ((0, b'<?xml version="1.0"?>\n<Parallels_disk_image Version="1.0">'),)),
     ("rar", ((0, b"Rar!\x1a\x07\x01\0"),)),
     ("stratis", ((516, b"!Stra0tis\x86\xff\x02^\x41rh"),)),
-    ("udf", ((0x8001, b"BEA01"), (0x8801, b"NSR02"), (0x9001, b"TEA01"))),
     ("wim", ((0, b"MSWIM\0\0\0"),)),
     ("zfs", ((0x4018, b"version\0"),)),
 )

@@ -28,6 +28,8 @@ from formats.filesystems.iso.other_views import names_elsewhere
 from formats.filesystems.iso.path_table import folder_places
 from formats.filesystems.iso.tree import IsoTree
 from formats.filesystems.iso.view import View, views
+from formats.filesystems.seen_tree import SeenTree
+from formats.filesystems.udf.signature import has_signature
 from formats.volumes.gpt import partition_owns
 
 MAGIC = Signature(0x8001, b"CD001")
@@ -61,8 +63,10 @@ class Iso9660Reader:
         """
         return partition_owns(source, 0x8000) is not False
 
-    def open(self, source: ByteSource, context: OpenContext) -> IsoTree:
+    def open(self, source: ByteSource, context: OpenContext) -> SeenTree:
         """Read the volume descriptors and the record of the root folder.
+
+        Where there is no Rock Ridge and a UDF volume of the same files, that is read.
 
         :raises CorruptError: if they are damaged, or the image is cut short.
         """
@@ -70,6 +74,10 @@ class Iso9660Reader:
         session = sessions[-1]
         choice = views(source, session)
         view = choice[0]
+        if has_signature(source):
+            udf = _udf_beside(source, session, view, context)
+            if udf is not None:
+                return udf
         filesystem = IsoFilesystem(source, view, context.limits)
         place = str(source.origin).encode("utf-8", "surrogateescape")
         for finding in _findings(source, sessions, place):
@@ -84,7 +92,26 @@ class Iso9660Reader:
                     _compare_view(filesystem, other, place, context)
 
         facts = _boot_facts(source, session, place, context)
-        return IsoTree(filesystem, _info(sessions, choice, facts), when_seen)
+        tree = IsoTree(filesystem, _info(sessions, choice, facts))
+        return SeenTree(tree, when_seen)
+
+
+def _udf_beside(
+    source: ByteSource, session: Session, view: View, context: OpenContext
+) -> SeenTree | None:
+    """Return the UDF tree of the same medium; None where Rock Ridge is better, or it is damaged."""
+    if view.name == "rock-ridge":
+        return None
+    # imported only where there is UDF, as pycdlib takes its time
+    from formats.filesystems.udf.reader import open_udf  # noqa: PLC0415
+
+    try:
+        return open_udf(source, context, session.start)
+    except ConvertError as error:
+        place = str(source.origin).encode("utf-8", "surrogateescape")
+        evidence = f"its UDF tree cannot be read, the {view.name} one is: {error.message}"
+        context.note(Finding("iso-other-tree", place, Action.REPORTED, evidence))
+        return None
 
 
 def _findings(source: ByteSource, sessions: list[Session], place: bytes) -> list[Finding]:

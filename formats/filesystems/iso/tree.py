@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from formats.core.entry import Entry
 from formats.core.errors import ConvertError
@@ -15,17 +15,11 @@ from formats.filesystems.walk import check_size, naming
 
 
 class IsoTree:
-    """One tree of an image.
+    """One tree of an image."""
 
-    :param when_seen: called once, when every path was seen for the first time.
-    """
-
-    def __init__(
-        self, filesystem: IsoFilesystem, info: TreeInfo, when_seen: Callable[[], None]
-    ) -> None:
+    def __init__(self, filesystem: IsoFilesystem, info: TreeInfo) -> None:
         self._filesystem = filesystem
         self._files = RunTree(filesystem, info)
-        self._when_seen: Callable[[], None] | None = when_seen
 
     @property
     def origin(self) -> Origin:
@@ -39,10 +33,7 @@ class IsoTree:
 
     def entries(self) -> Iterator[Entry]:
         """See :meth:`formats.core.tree.Tree.entries` and :func:`~formats.filesystems.walk.walk`."""
-        yield from self._files.entries()
-        when_seen, self._when_seen = self._when_seen, None
-        if when_seen is not None:
-            when_seen()
+        return self._files.entries()
 
     def read(self, entry: Entry) -> Iterator[BytesLike]:
         """See :meth:`formats.core.tree.Tree.read`."""

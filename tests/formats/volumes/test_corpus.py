@@ -30,7 +30,6 @@ _SECONDS = 20
         ("util-linux__reiser3.img.xz", "reiserfs"),
         ("util-linux__sgi.img.xz", "sgi-label"),
         ("util-linux__sun.img.xz", "sun-label"),
-        ("util-linux__udf-hdd-win7.img.xz", "udf"),
         ("util-linux__vmfs.img.xz", "vmfs"),
         ("util-linux__zfs.img.xz", "zfs"),
     ],

@@ -33,6 +33,8 @@ _PLAIN_MODE = 0o555
 """Without Rock Ridge: read and execute for everybody, as mount(8) has it."""
 _KNOWN_FILES = 1 << 16
 _KNOWN_FOLDERS = 1 << 12
+_PASSES = 4
+"""How often a record may be read in one walk, with room to spare."""
 _RELOCATIONS = frozenset({b"rr_moved", b".rr_moved"})
 
 Identity = tuple[Node, tuple[tuple[int, int], ...], int | None]
@@ -101,6 +103,7 @@ class IsoFilesystem:
     def names(self, number: int) -> Names:
         """See :meth:`formats.filesystems.walk.Walkable.names`."""
         self.folders.add(number)
+        self._check_continuations(number)
         found: Names = []
         for name, child in self._children(number):
             is_candidate = number == self.root and child in self._places
@@ -114,6 +117,16 @@ class IsoFilesystem:
                     f"has more than {self.limits.folder_entries:,} names in it", origin=self.origin
                 )
         return found
+
+    def _check_continuations(self, number: int) -> None:
+        """Hold to what sound records can take: their continuations do not overlap."""
+        reader = self._view.system_use
+        if reader is None:
+            return
+        if number == self.root:
+            reader.continued_bytes = 0
+        if reader.continued_bytes > _PASSES * self.size_bytes:
+            raise self.damaged("has records that are continued in the same places", number)
 
     def _is_emptied(self, number: int) -> bool:
         """Tell whether a folder was only made to put relocated folders into."""

@@ -84,6 +84,7 @@ class SystemUse:
 class SystemUseReader:
     """Reads the system use fields of a volume.
 
+    :ivar continued_bytes: how much was read of continuations so far.
     :param continuation: returns what is at a block, an offset in it, and of a length.
     :param skip: bytes before the first entry in every record but the root's first (SP).
     """
@@ -97,6 +98,7 @@ class SystemUseReader:
         self._origin = origin
         self._continuation = continuation
         self._skip = skip
+        self.continued_bytes = 0
 
     def read(self, area: bytes, offset: int, *, is_first: bool = False) -> SystemUse:
         """Return what a record's entries say.
@@ -147,6 +149,7 @@ class SystemUseReader:
             block, start, length = _CE.unpack(following)
             if length > CONTINUATION_BYTES:
                 raise CorruptError(f"its system use field goes on for {length:,} bytes")
+            self.continued_bytes += length
             area = self._continuation(block, start, length)
         raise CorruptError(
             f"its system use field is continued more than {MOST_CONTINUATIONS} times",

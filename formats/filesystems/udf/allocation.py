@@ -22,7 +22,6 @@ _LONG = struct.Struct("<IIH6x")
 _EXTENT_HEADER = struct.Struct("<16xII")
 _LENGTH_BITS = 30
 _RECORDED, _UNRECORDED, _ABSENT, _CONTINUED = range(4)
-_MOST_CONTINUATIONS = 1 << 16
 
 
 class Allocation(NamedTuple):
@@ -30,12 +29,12 @@ class Allocation(NamedTuple):
 
     :ivar form: :data:`SHORT`, :data:`LONG` or :data:`INLINE`.
     :ivar data: the descriptors, or the content itself.
-    :ivar partition: which blocks short descriptors count.
+    :ivar entry: where the file entry is. Short descriptors count blocks of its partition.
     """
 
     form: int
     data: bytes
-    partition: int
+    entry: Place
 
 
 class Mapper:
@@ -46,6 +45,8 @@ class Mapper:
         """In the order of the volume's maps; filled while they are read."""
         self.source = source
         self.block_bytes = block_bytes
+        self._owners: dict[Place, Place] = {}
+        """Which file a block with more descriptors belongs to: shared, they are read forever."""
 
     def block(self, place: Place) -> tuple[bytes, int]:
         """Return a logical block, and where it is in the image.
@@ -75,6 +76,8 @@ class Mapper:
             if position >= size:
                 break
             wanted = min(length, size - position)
+            if length % self.block_bytes and position + length < size:
+                raise CorruptError("has an extent that ends inside of a block, and goes on")
             if kind == _RECORDED:
                 start = position
                 for offset, count in self._pieces(place, -(-wanted // self.block_bytes)):
@@ -88,16 +91,17 @@ class Mapper:
 
     def _extents(self, allocation: Allocation) -> Iterator[tuple[int, int, Place]]:
         """Yield kind, length in bytes and place of each extent, through all continuations."""
-        form, data, partition = allocation
+        form, data, entry = allocation
         if form == EXTENDED:
             raise UnsupportedError("has extended allocation descriptors")
         record = _SHORT if form == SHORT else _LONG
-        for _ in range(_MOST_CONTINUATIONS):
+        seen: set[Place] = set()
+        while True:
             following: Place | None = None
             for fields in record.iter_unpack(data[: len(data) - len(data) % record.size]):
                 length = fields[0] & (1 << _LENGTH_BITS) - 1
                 kind = fields[0] >> _LENGTH_BITS
-                place = Place(fields[2] if form == LONG else partition, fields[1])
+                place = Place(fields[2] if form == LONG else entry.partition, fields[1])
                 if not length:
                     return
                 if kind == _CONTINUED:
@@ -106,8 +110,10 @@ class Mapper:
                 yield kind, length, place
             if following is None:
                 return
+            if following in seen or self._owners.setdefault(following, entry) != entry:
+                raise CorruptError("its allocation descriptors lead into others, or a circle")
+            seen.add(following)
             data = self._continuation(following)
-        raise CorruptError("its allocation descriptors go on without end")
 
     def _continuation(self, place: Place) -> bytes:
         block, offset = self.block(place)

@@ -112,7 +112,7 @@ def parse_entry(block: bytes, place: Place, source: ByteSource, offset: int) -> 
     if start + allocation_bytes > len(block):
         raise CorruptError(f"{what} is longer than a block", origin=source.origin, offset=offset)
     allocation = Allocation(
-        entry.icb_tag.flags & _FORM, block[start : start + allocation_bytes], place.partition
+        entry.icb_tag.flags & _FORM, block[start : start + allocation_bytes], place
     )
     if allocation.form == INLINE and entry.info_len > allocation_bytes:
         raise CorruptError(

@@ -7,12 +7,16 @@ a metadata partition, blocks are those of a file.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Protocol
 
 from formats.core.errors import CorruptError
 from formats.core.origin import Origin
+
+_NONE = (0, 0, 0)
 
 
 class Partition(Protocol):
@@ -100,15 +104,16 @@ class MetadataPartition:
 
     def pieces(self, block: int, count: int) -> Iterator[tuple[int, int]]:
         """See :meth:`Partition.pieces`."""
-        for first, blocks, offset in self.extents:
-            if count and first <= block < first + blocks:
-                skip = block - first
-                part = min(count, blocks - skip)
-                yield offset + skip * self.block_bytes, part
-                block, count = block + part, count - part
-        if count:
-            total = sum(blocks for _, blocks, _ in self.extents)
-            raise _outside(self.origin, block, count, total)
+        index = bisect_right(self.extents, block, key=itemgetter(0)) - 1
+        while count:
+            first, blocks, offset = self.extents[index] if 0 <= index < len(self.extents) else _NONE
+            skip = block - first
+            if not 0 <= skip < blocks:
+                total = sum(blocks for _, blocks, _ in self.extents)
+                raise _outside(self.origin, block, count, total)
+            part = min(count, blocks - skip)
+            yield offset + skip * self.block_bytes, part
+            block, count, index = block + part, count - part, index + 1
 
 
 def _outside(origin: Origin, block: int, count: int, blocks: int) -> CorruptError:

@@ -86,13 +86,15 @@ def _anchors(
             data = bytes(source.read_at(block * block_bytes, 512)) if block > 0 else b""
             if len(data) < 512 or structures.stated_location(data) != block:
                 continue
+            anchor = udf.UDFAnchorVolumeStructure()
+            offset = block * block_bytes
             try:
-                tag = read_tag(data, source, block * block_bytes, "an anchor")
+                tag = read_tag(data, source, offset, "an anchor")
+                with decoding(source, offset, "an anchor"):
+                    anchor.parse(data, block, tag)
             except CorruptError:
                 continue
             if tag.tag_ident == structures.ANCHOR:
-                anchor = udf.UDFAnchorVolumeStructure()
-                anchor.parse(data, block, tag)
                 yield block_bytes, anchor
 
 

@@ -36,6 +36,7 @@ from formats.core.reader import (
     Category,
     GroupReader,
     Member,
+    OpenContext,
     Opened,
     Reader,
     Siblings,
@@ -138,6 +139,25 @@ class Artifact:
             self._opener.open_volume(volume, node.disk, _Depth(1), node) for volume in volumes
         ]
         self.nodes += self._opener.assemble_groups()
+
+    def divide(self, node: Node, find: Callable[[OpenContext], Volumes | None]) -> bool:
+        """Let a node whose tree holds systems be these instead, and open them.
+
+        Whether a tree is a medium takes a walk over all of it, which for most trees is for
+        nothing; so no reader does this, but who has walked it and found no system there.
+
+        :param find: given what readers are lent; returns None if there is nothing inside.
+        :returns: whether there was anything.
+        :raises ConvertError: what ``find`` raises.
+        """
+        context = _Context(self._opener, NoSiblings(), _Depth(1))
+        volumes = find(context)
+        if volumes is None:
+            return False
+        node.facts.update(volumes.facts)
+        node.tree = None
+        self.open_inside(node, volumes.volumes)
+        return True
 
     def progress(self, stage: str, done: int, total: int) -> None:
         """Report the progress of long work to whoever opened the artifact."""

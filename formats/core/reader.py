@@ -132,6 +132,8 @@ class Volume:
     :ivar content: what is in it, where the container knows that already: a subvolume is a tree, a
         machine of a collection has disks. ``source`` is not looked at then; it may be empty.
     :ivar subvolume: which tree of its filesystem ``content`` is.
+    :ivar is_alternative: whether it is another form of what a volume beside it is, and meant only
+        when it is asked for.
     """
 
     source: ByteSource
@@ -145,6 +147,7 @@ class Volume:
     problem: ConvertError | None = None
     content: Volumes | Tree | None = None
     subvolume: Subvolume | None = None
+    is_alternative: bool = False
 
 
 @dataclass(frozen=True, slots=True)

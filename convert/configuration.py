@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from convert.inspect.entrypoint import EntrypointDecision
+from convert.inspect.entrypoint import PATH, EntrypointDecision
 from convert.inspect.facts import Facts
 from convert.machine import machine_labels, machine_ports
 from convert.oci.config import ImageConfig, timestamp
@@ -15,8 +15,10 @@ from convert.options import ConvertOptions
 from formats.core.errors import UnsupportedError
 from formats.core.machine import Machine
 from formats.core.origin import Origin
+from formats.core.package import Package
 
 _BY_OPTION = ("given as an option",)
+_BY_IMAGE = "the config of the image itself, or of its base"
 
 LABEL_TITLE = "org.opencontainers.image.title"
 LABEL_VERSION = "org.opencontainers.image.version"
@@ -54,23 +56,27 @@ def decide_config(
     origin: Origin,
     created: int,
     machine: Machine | None = None,
+    package: Package | None = None,
+    below: ImageConfig | None = None,
 ) -> ConfigDecision:
     """Put the config together; what the user asked for wins, field by field.
 
     :param origin: of the root, for messages.
     :param machine: what a descriptor says of the whole.
+    :param package: what the image is made for, where it is made of packages.
+    :param below: the config of the image that it lies on, or that it was.
     :param created: seconds since 1970; see :func:`convert.pipeline.convert_artifact`.
     :raises UnsupportedError: if nothing tells the architecture.
     :raises UsageError: for a value that no runtime would take.
     """
     platform, platform_reason = _platform(facts, options, origin)
     entrypoint, cmd = _command(decision, options)
-    environment = _environment(decision, options)
-    ports = _ports(decision, options, machine)
+    environment = _environment(decision, options, below)
+    ports = _ports(decision, options, machine, below)
     user = decision.user or "" if options.user is None else options.user
     workdir = decision.working_dir or "" if options.workdir is None else options.workdir
     stop_signal = "" if options.entrypoint is not None else decision.stop_signal or ""
-    labels = _labels(facts, decision, options, created, machine)
+    labels = _labels(facts, decision, options, created, machine, package, below)
     config = ImageConfig(
         platform=platform,
         entrypoint=entrypoint,
@@ -79,6 +85,7 @@ def decide_config(
         user=user,
         working_dir=workdir,
         exposed_ports=ports,
+        volumes=below.volumes if below is not None else (),
         stop_signal=stop_signal,
         labels=tuple(sorted(labels.items())),
         created=created,
@@ -86,9 +93,9 @@ def decide_config(
     reasons = (
         platform_reason,
         *_command_reasons(config, decision, options),
-        *_port_reasons(config, decision, options, machine),
+        *_port_reasons(config, decision, options, machine, below),
         Reason("user", user or "root", _why_user(decision, options)),
-        *_environment_reasons(decision, options, environment),
+        *_environment_reasons(decision, options, environment, below),
         *_optional("workdir", workdir, _BY_OPTION if options.workdir else decision.evidence[:1]),
         *_optional("stop-signal", stop_signal, decision.evidence[:1]),
     )
@@ -122,20 +129,33 @@ def _command(
 
 
 def _ports(
-    decision: EntrypointDecision, options: ConvertOptions, machine: Machine | None
+    decision: EntrypointDecision,
+    options: ConvertOptions,
+    machine: Machine | None,
+    below: ImageConfig | None,
 ) -> tuple[str, ...]:
-    """Return the ports: those asked for, or else of the service, then those of the descriptor."""
+    """Return the ports: those asked for, or else of the service, the descriptor, and the base."""
     found = [str(port) for port in decision.ports]
-    return options.ports or tuple(dict.fromkeys([*found, *machine_ports(machine)]))
+    of_base = below.exposed_ports if below is not None else ()
+    return options.ports or tuple(dict.fromkeys([*found, *machine_ports(machine), *of_base]))
 
 
-def _environment(decision: EntrypointDecision, options: ConvertOptions) -> dict[str, str]:
+def _environment(
+    decision: EntrypointDecision, options: ConvertOptions, below: ImageConfig | None
+) -> dict[str, str]:
     """Return the variables by name: ``PATH`` first, then sorted."""
-    merged = dict(decision.env)
+    of_base = _pairs(below.env) if below is not None else {}
+    merged = of_base | dict(decision.env)
+    if "PATH" in of_base and merged["PATH"] == PATH:
+        merged["PATH"] = of_base["PATH"]
     for item in options.env:
         name, _, value = item.partition("=")
         merged[name] = value
     return {name: merged[name] for name in sorted(merged, key=lambda name: (name != "PATH", name))}
+
+
+def _pairs(items: Iterable[str]) -> dict[str, str]:
+    return {name: value for name, _, value in (item.partition("=") for item in items)}
 
 
 def _labels(
@@ -144,11 +164,17 @@ def _labels(
     options: ConvertOptions,
     created: int,
     machine: Machine | None,
+    package: Package | None,
+    below: ImageConfig | None,
 ) -> dict[str, str]:
     """Return labels by name. None tells of the source file: equal content, equal digest."""
-    labels = {LABEL_CREATED: timestamp(created)}
+    labels = dict(below.labels) if below is not None else {}
+    labels[LABEL_CREATED] = timestamp(created)
     system = facts.operating_system
-    if system is not None:
+    if package is not None:
+        labels[LABEL_TITLE] = package.name
+        labels[LABEL_VERSION] = package.version
+    elif system is not None and below is None:
         labels[LABEL_TITLE] = system.pretty_name
         if system.version_id is not None:
             labels[LABEL_VERSION] = system.version_id
@@ -186,10 +212,13 @@ def _port_reasons(
     decision: EntrypointDecision,
     options: ConvertOptions,
     machine: Machine | None,
+    below: ImageConfig | None,
 ) -> Iterator[Reason]:
     stated = machine_ports(machine)
     evidence = {port: f"the machine is meant to serve it: {stated[port].where}" for port in stated}
     evidence |= {str(port): str(port.evidence) for port in decision.ports}
+    if below is not None:
+        evidence = dict.fromkeys(below.exposed_ports, _BY_IMAGE) | evidence
     for port in config.exposed_ports:
         yield Reason("port", port, _BY_OPTION if options.ports else (evidence[port],))
 
@@ -203,13 +232,19 @@ def _why_user(decision: EntrypointDecision, options: ConvertOptions) -> tuple[st
 
 
 def _environment_reasons(
-    decision: EntrypointDecision, options: ConvertOptions, environment: dict[str, str]
+    decision: EntrypointDecision,
+    options: ConvertOptions,
+    environment: dict[str, str],
+    below: ImageConfig | None,
 ) -> Iterator[Reason]:
     given = {item.partition("=")[0] for item in options.env}
+    of_base = _pairs(below.env) if below is not None else {}
     for name, value in environment.items():
         why: tuple[str, ...]
         if name in given:
             why = _BY_OPTION
+        elif of_base.get(name) == value:
+            why = (_BY_IMAGE,)
         elif name == "PATH":
             why = ("the search path of a login; runtimes need one",)
         else:

@@ -7,11 +7,12 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 from formats.core.entry import Entry, Kind, check_name, join
-from formats.core.errors import LimitError, UsageError
+from formats.core.errors import AmbiguousError, LimitError, UsageError, quoted
 from formats.core.limits import DEFAULT_LIMITS, Limits
 from formats.core.origin import Origin
 from formats.core.source import BytesLike
-from formats.core.tree import Tree, TreeInfo
+from formats.core.stacked import ImplyingTree
+from formats.core.tree import Tree, TreeIndex, TreeInfo, walk_order
 
 
 class MovedTree:
@@ -92,6 +93,86 @@ def _ways(prefix: bytes) -> list[bytes]:
     """Return the folders above a prefix, the root first; none if it is the root."""
     parts = prefix.split(b"/") if prefix else []
     return [b"/".join(parts[:count]) for count in range(len(parts))]
+
+
+class SettledTree:
+    """A tree that lies on another as if it had been unpacked there.
+
+    Where the other has a link to a folder (``/bin`` to ``usr/bin``), what is in a folder of that
+    name goes where the link leads; the link stays. Folders that nobody wrote down are those of the
+    other tree, where it has them.
+
+    :param below: what it lies on.
+    :raises AmbiguousError: if two paths become one.
+    """
+
+    def __init__(self, tree: Tree, below: TreeIndex) -> None:
+        self._tree = tree
+        self._below = below
+        self._originals: dict[bytes, Entry] = {}
+        self._moves: dict[bytes, bytes] = {}
+        implied = tree.implied if isinstance(tree, ImplyingTree) else frozenset[bytes]()
+        found: dict[bytes, Entry] = {}
+        for entry in tree.entries():
+            path = self._settled(entry)
+            known = below.get(path)
+            is_theirs = known is not None and known.kind is entry.kind is Kind.FOLDER
+            if path in found:
+                if found[path].kind is entry.kind is Kind.FOLDER:
+                    continue
+                raise AmbiguousError(
+                    f"two of its paths become {quoted(path)} on the base", origin=tree.origin
+                )
+            self._originals[path] = entry
+            if known is not None and is_theirs and (entry.path in implied or path != entry.path):
+                entry = known  # noqa: PLW2901 - what is there already stays as it is
+            target = entry.target
+            if entry.kind is Kind.HARDLINK and target is not None:
+                target = self._moves.get(target, target)
+            found[path] = replace(entry, path=path, target=target)
+        for path in list(found):
+            self._add_ways(path, found)
+        self._entries = [found[path] for path in walk_order(found)]
+
+    def _settled(self, entry: Entry) -> bytes:
+        """Return where an entry goes: where its folder is by now."""
+        parent, _, name = entry.path.rpartition(b"/")
+        path = join(self._moves.get(parent, parent), name) if entry.path else b""
+        known = self._below.get(path)
+        if entry.kind is Kind.FOLDER and known is not None and known.kind is Kind.SYMLINK:
+            folder = self._below.resolve(path)
+            if folder is not None and folder.kind is Kind.FOLDER:
+                path = folder.path
+        self._moves[entry.path] = path
+        return path
+
+    def _add_ways(self, path: bytes, found: dict[bytes, Entry]) -> None:
+        while path and (path := path.rpartition(b"/")[0]) not in found:
+            known = self._below.get(path)
+            found[path] = known if known is not None else Entry(path, Kind.FOLDER, 0o755)
+            self._originals[path] = found[path]
+
+    @property
+    def origin(self) -> Origin:
+        """See :class:`~formats.core.tree.Tree`."""
+        return self._tree.origin
+
+    @property
+    def info(self) -> TreeInfo:
+        """See :class:`~formats.core.tree.Tree`."""
+        return self._tree.info
+
+    def entries(self) -> Iterator[Entry]:
+        """See :class:`~formats.core.tree.Tree`."""
+        return iter(self._entries)
+
+    def read(self, entry: Entry) -> Iterator[BytesLike]:
+        """See :class:`~formats.core.tree.Tree`."""
+        return self._tree.read(self._originals[entry.path])
+
+    def will_read(self, entries: Sequence[Entry]) -> None:
+        """See :class:`~formats.core.tree.Tree`."""
+        self._tree.will_read([self._originals[entry.path] for entry in entries])
 
 
 def single_top(tree: Tree) -> bytes:

@@ -41,8 +41,9 @@ def opened(
 ) -> Iterator[Artifact]:
     """Open an artifact as ``options`` say, and close it at the end."""
     named = [sources] if isinstance(sources, str | PathLike) else list(sources)
-    if not named:
-        raise UsageError("no file was named")
+    from_pools = options.packages if isinstance(options, ConvertOptions) else ()
+    if not named and not from_pools:
+        raise UsageError("no file was named", hint="name a source, or packages of a pool: --with")
     with ExitStack() as resources:
         notes: list[Finding] = []
         inputs = [

@@ -159,16 +159,28 @@ def _write(
     stdout: BinaryIO | None,
 ) -> Image:
     decisions = plan.decisions
+    base = plan.base.base() if plan.base is not None else None
     chunks = encode_tar(plan.tree, mtime_limit=options.source_date_epoch, limits=options.limits)
-    system = decisions.facts.operating_system
-    what = system.pretty_name if system is not None else "a root filesystem"
     return write_image(
-        [LayerInput(chunks, created_by=f"oci-convert {VERSION}: {what}")],
+        [LayerInput(chunks, created_by=f"oci-convert {VERSION}: {_what_is_in(decisions)}")],
         decisions.config.config,
         target,
         compression=how,
+        base=base,
         jobs=options.jobs,
         progress=byte_counter(progress, decisions.content_bytes),
         stdout=stdout,
         budget_bytes=options.limits.total_output_bytes,
     )
+
+
+def _what_is_in(decisions: Decisions) -> str:
+    """Return what the history says of the layer; nothing in it tells of the source's name."""
+    if decisions.packages:
+        names = [f"{package.name} {package.version}" for package in decisions.packages]
+        more = f" and {len(names) - 1} more packages" if len(names) > 1 else ""
+        return names[0] + more
+    system = decisions.facts.operating_system
+    if system is not None and decisions.base is None:
+        return system.pretty_name
+    return "an application" if decisions.base is not None else "a root filesystem"

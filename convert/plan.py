@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from convert.additions import with_runtime_folders
 from convert.configuration import ConfigDecision, decide_config
-from convert.inspect.entrypoint import EntrypointDecision, decide_entrypoint
+from convert.content import gather
+from convert.inspect.entrypoint import EntrypointDecision
 from convert.inspect.facts import Facts
-from convert.inspect.tree import inspect_tree
 from convert.layers.representable import fit_layer
 from convert.losses import losses_in, totals
-from convert.opening import request_of
 from convert.options import ConvertOptions
 from convert.rules.normalise import normalise
-from convert.select import select_root
+from convert.workload import decide_workload, inspect_content
 from formats.core.finding import Finding
 from formats.core.machine import Machine
 from formats.core.opener import Artifact
 from formats.core.origin import Origin
+from formats.core.package import Package
 from formats.core.tree import Tree, TreeIndex
+
+if TYPE_CHECKING:
+    from convert.images.opening import OpenedImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,9 @@ class Decisions:
     :ivar root: breadcrumb of the volume that the root was found in.
     :ivar mounts: what is laid over it: folder, and breadcrumb of the volume.
     :ivar machine: what a descriptor says of the machine that the root belongs to.
-    :ivar entries: paths that the result has.
+    :ivar packages: what the new layer is made of, those asked for first.
+    :ivar base: the image that the layer is put on, as the user named it.
+    :ivar entries: paths that the new layer has.
     :ivar content_bytes: size of all files in it, hard links once.
     :ivar applied: what the rules of the profile took away or changed; ``--keep`` undoes each.
     :ivar findings: everything else that is worth knowing, losses among it.
@@ -39,6 +45,8 @@ class Decisions:
     root: Origin
     mounts: tuple[tuple[str, Origin], ...]
     machine: Machine | None
+    packages: tuple[Package, ...]
+    base: str | None
     facts: Facts
     entrypoint: EntrypointDecision
     config: ConfigDecision
@@ -55,9 +63,13 @@ class Decisions:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A tree that can be encoded, and the decisions that led to it."""
+    """A tree that can be encoded, and the decisions that led to it.
+
+    :ivar base: the image that the tree's layer is put on.
+    """
 
     tree: Tree
+    base: OpenedImage | None
     decisions: Decisions
 
 
@@ -66,16 +78,17 @@ def make_plan(artifact: Artifact, options: ConvertOptions, notes: Sequence[Findi
 
     :param notes: findings from before it was opened.
     """
-    selected = select_root(artifact, request_of(options))
-    index = TreeIndex(selected.tree, options.limits)
-    facts = inspect_tree(index)
-    entrypoint = decide_entrypoint(facts, index)
+    content = gather(artifact, options)
+    whole = TreeIndex(content.whole, options.limits)
+    index = whole if content.base is None else TreeIndex(content.tree, options.limits)
+    facts = inspect_content(content, whole)
+    entrypoint, lacks = decide_workload(content, facts, whole)
     normalised = normalise(
         index,
         profile=options.profile,
         keep=options.keep,
         drop=options.drop,
-        mount_points=selected.mount_points,
+        mount_points=content.mount_points,
     )
     tree, additions = with_runtime_folders(normalised.tree, entrypoint.runtime_folders)
     fitted = fit_layer(tree)
@@ -84,24 +97,30 @@ def make_plan(artifact: Artifact, options: ConvertOptions, notes: Sequence[Findi
         facts,
         entrypoint,
         options,
-        origin=selected.tree.origin,
+        origin=content.tree.origin,
         created=_created(fitted.tree, options),
-        machine=selected.machine,
+        machine=content.machine,
+        package=content.packages[0] if content.packages else None,
+        below=content.config_below,
     )
     findings = (
         *notes,
         *artifact.findings,
-        *selected.findings,
+        *content.findings,
         *facts.findings,
+        *lacks,
         *additions,
         *fitted.findings,
     )
     return Plan(
         fitted.tree,
+        content.base,
         Decisions(
-            root=selected.root,
-            mounts=selected.mounts,
-            machine=selected.machine,
+            root=content.root,
+            mounts=content.mounts,
+            machine=content.machine,
+            packages=content.packages,
+            base=None if content.base is None else content.base.reference,
             facts=facts,
             entrypoint=entrypoint,
             config=config,

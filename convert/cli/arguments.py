@@ -191,7 +191,6 @@ sources_argument = click.argument(
     "sources",
     metavar="SOURCE...",
     nargs=-1,
-    required=True,
 )
 """Files, and what is no file: ``ami:…``, ``docker://…``, which a path would not keep."""
 source_argument = click.argument("source")

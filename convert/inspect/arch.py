@@ -141,7 +141,7 @@ def architecture_of_packages(packages: Iterable[Package]) -> Architecture:
     for package in packages:
         known = _PACKAGE_ARCHITECTURES.get(re.sub(r"_v[234]$", "", package.architecture))
         if known is not None:
-            return Architecture(*known, Evidence(b"", None, f"the architecture of the package {package}"))
+            return Architecture(*known, Evidence(b"", None, f"the package {package}"))
     return Architecture(None, reason="its packages are for any processor")
 
 

@@ -12,7 +12,7 @@ from formats.core.origin import printable
 class Evidence:
     """Where a fact was read.
 
-    :ivar path: path in the tree, as in :class:`~formats.core.entry.Entry`; b"" for what no file says.
+    :ivar path: path in the tree, as in :class:`~formats.core.entry.Entry`; b"" if no file says it.
     :ivar line: counted from 1; None where the file has no lines.
     :ivar rule: which kind of reading found it: ``os-release``, ``elf-header``.
     """

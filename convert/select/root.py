@@ -43,6 +43,7 @@ class Selected:
     :ivar mount_points: the same folders as paths of the tree.
     :ivar findings: what could not be mounted, is hidden, or is left out.
     :ivar machine: what a descriptor says of the machine that the root belongs to.
+    :ivar is_system: whether there is an operating system in it.
     """
 
     tree: Tree
@@ -51,6 +52,7 @@ class Selected:
     mount_points: tuple[bytes, ...] = ()
     findings: tuple[Finding, ...] = ()
     machine: Machine | None = None
+    is_system: bool = True
 
 
 def select_root(artifact: Artifact, request: Request = ANYTHING) -> Selected:
@@ -111,7 +113,7 @@ def _selected(root: Content, mounted: Mounted) -> Selected:
     tree = RememberedTree(mounted.tree) if mounted.mounts else mounted.tree
     shown = tuple((f"/{printable(path)}", origin) for path, origin in mounted.mounts.items())
     points, machine = tuple(mounted.mounts), root.node.machine
-    return Selected(tree, root.node.origin, shown, points, findings, machine)
+    return Selected(tree, root.node.origin, shown, points, findings, machine, root.is_root)
 
 
 def _chosen_root(survey: Survey, wanted: str | None) -> Content:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from convert.inspect.guest import Guest
 from convert.inspect.os_release import operating_system
+from convert.select.media import MediaSearch
 from convert.select.fstab import FstabLine, MountKind, fstab_of
 from convert.select.names import VolumeNames
 from convert.select.remembered import RememberedTree
@@ -106,6 +107,7 @@ class Survey:
     """All volumes of an artifact, looked into when they are asked for.
 
     :ivar names: what they are called.
+    :ivar media: what was found in trees that are no roots.
     """
 
     def __init__(
@@ -117,6 +119,7 @@ class Survey:
         self.artifact = artifact
         self.limits = limits
         self.names = VolumeNames(artifact)
+        self.media = MediaSearch(artifact)
         self._engine = engine
         self._seen: dict[int, Content | ConvertError] = {}
         if engine is not None and engine.replaces_native:
@@ -192,6 +195,8 @@ class Survey:
         the filesystem or the system says which.
         """
         found = self._found_roots()
+        if not found and self.open_media():
+            found = self._found_roots()
         if not found and self._ask_engine():
             found = self._found_roots()
         found = [root for copies in self._by_filesystem(found) for root in _current(copies)]
@@ -200,6 +205,19 @@ class Survey:
         parts = {id(node) for content in found for node in self._mounted_by(content)}
         independent = [content for content in found if id(content.node) not in parts]
         return independent or found
+
+    def open_media(self) -> bool:
+        """Look for systems inside of volumes that have none; return whether there were any.
+
+        Only where there is no other root: a disk image among a machine's files is no system of it.
+        """
+        known = len(self.names.nodes)
+        self.media.divide(self._all_contents)
+        return len(self.names.nodes) > known
+
+    def _all_contents(self) -> list[Content]:
+        self.names = VolumeNames(self.artifact)
+        return [self.content(node) for node in self.leaves() if self.problem(node) is None]
 
     def _found_roots(self) -> list[Content]:
         found = [content for content in self.contents() if content.is_root]
@@ -276,7 +294,9 @@ class Survey:
 
 
 def _is_history(node: Node) -> bool:
-    """Tell whether a volume is an earlier state of another one, and not the one in use."""
+    """Tell whether a volume is another state of one beside it, and not the one in use."""
+    if node.volume.is_alternative:
+        return True
     subvolume = node.volume.subvolume
     return subvolume is not None and subvolume.is_snapshot and not subvolume.is_default
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from convert.moved import MovedTree, path_of_prefix, single_top
-from formats.core.errors import LimitError, UsageError
+from convert.moved import MovedTree, SettledTree, path_of_prefix, single_top
+from formats.core.errors import AmbiguousError, LimitError, UsageError
 from formats.core.limits import DEFAULT_LIMITS
-from formats.core.tree import walk_order
+from formats.core.tree import Tree, TreeIndex, walk_order
 from tests.support.listing import tree_listing
-from tests.support.memory_tree import MemoryTree, memory_tree
+from tests.support.memory_tree import memory_tree
 
 ARCHIVE = """
 d 700 5:6 app-1.0
@@ -22,7 +22,9 @@ m 1700000000 app-1.0/bin/app
 """
 
 
-def listed(tree: MovedTree | MemoryTree) -> list[tuple[bytes, int, bytes | None, bytes]]:
+def listed(
+    tree: MovedTree | SettledTree | MemoryTree,
+) -> list[tuple[bytes, int, bytes | None, bytes]]:
     return [
         (entry.path, entry.mode, entry.target, b"".join(map(bytes, tree.read(entry))))
         for entry in tree.entries()
@@ -79,3 +81,34 @@ def test_a_prefix_is_a_path_however_it_is_spelled() -> None:
     origin = memory_tree("").origin
     assert path_of_prefix("//opt/./app/", origin) == b"opt/app"
     assert path_of_prefix("/", origin) == b""
+
+
+BASE = TreeIndex(
+    memory_tree("l 777 0:0 bin usr/bin\nd 750 3:4 usr/bin\nd 700 0:0 opt\nl 777 0:0 gone nowhere")
+)
+
+
+def test_what_is_put_on_a_base_follows_its_links_to_folders() -> None:
+    settled = SettledTree(memory_tree("f 755 0:0 bin/x text\nh usr/y bin/x"), BASE)
+    assert listed(settled) == [
+        (b"usr", 0o755, None, b""),
+        (b"usr/bin", 0o750, None, b""),
+        (b"usr/bin/x", 0o755, None, b"text"),
+        (b"usr/y", 0o755, b"usr/bin/x", b"text"),
+    ]
+
+
+def test_folders_that_nobody_wrote_down_are_those_of_the_base() -> None:
+    moved = MovedTree(memory_tree("f 644 0:0 a x"), prefix=b"opt/app")
+    entries = {entry.path: entry for entry in SettledTree(moved, BASE).entries()}
+    assert (entries[b"opt"].mode, entries[b"opt/app"].mode) == (0o700, 0o755)
+
+
+def test_a_link_that_leads_nowhere_is_replaced() -> None:
+    settled = SettledTree(memory_tree("f 644 0:0 gone/a x"), BASE)
+    assert [row[0] for row in listed(settled)] == [b"gone", b"gone/a"]
+
+
+def test_two_files_cannot_become_one() -> None:
+    with pytest.raises(AmbiguousError, match="two of its paths become 'usr/bin/x'"):
+        SettledTree(memory_tree("f 644 0:0 bin/x a\nf 644 0:0 usr/bin/x b"), BASE)

@@ -1,0 +1,131 @@
+"""What to start of what was gathered: a system's service, a package's, an application, a base's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from convert.content import Content, Nature
+from convert.inspect.application import Application, decide_application
+from convert.inspect.arch import architecture_of_packages, architecture_of_programs
+from convert.inspect.entrypoint import PATH, EntrypointDecision, decide_entrypoint
+from convert.inspect.facts import Architecture, Evidence, Facts, Service
+from convert.inspect.guest import Guest
+from convert.inspect.text import encoded
+from convert.inspect.tree import inspect_tree
+from convert.oci.config import ImageConfig
+from formats.core.entry import Entry, Kind
+from formats.core.finding import Action, Finding
+from formats.core.tree import TreeIndex
+
+
+def inspect_content(content: Content, whole: TreeIndex) -> Facts:
+    """Return what a container would find out about itself, and for which processor it is made."""
+    facts = inspect_tree(whole, has_units=content.nature is Nature.PACKAGES)
+    return replace(facts, architecture=_architecture(content, whole, facts.architecture))
+
+
+def _architecture(content: Content, whole: TreeIndex, found: Architecture) -> Architecture:
+    """Return the architecture: of a base, of the system, of packages, of any program."""
+    config = content.config_below
+    if config is not None:
+        platform = config.platform
+        where = "the base image" if content.base is not None else "the image's own config"
+        return Architecture(platform.architecture, platform.variant, Evidence(b"", None, where))
+    if content.packages:
+        stated = architecture_of_packages(content.packages)
+        if stated.name is not None:
+            return stated
+    if found.name is None and content.nature is not Nature.SYSTEM:
+        of_programs = architecture_of_programs(Guest(whole), content.tree.entries())
+        return of_programs if of_programs.name is not None else found
+    return found
+
+
+def decide_workload(
+    content: Content, facts: Facts, whole: TreeIndex
+) -> tuple[EntrypointDecision, tuple[Finding, ...]]:
+    """Choose what to run; what a base runs counts where nothing new is to be run."""
+    if content.nature is Nature.IMAGE and content.own_config is not None:
+        return _of_config(content.own_config, "the image's own config says so"), ()
+    if content.nature is Nature.SYSTEM:
+        return decide_entrypoint(facts, whole), ()
+    entries = list(content.tree.entries())
+    decision = None
+    if content.nature is Nature.PACKAGES:
+        decision = _of_packages(facts, whole, entries)
+    script = _script(entries) if content.nature is Nature.SCRIPT else None
+    if decision is None:
+        programs = _asked_for(content, entries)
+        decision = decide_application(Application(whole, programs, content.top, script))
+    if not decision.entrypoint and content.base is not None:
+        config = content.base.config
+        if config.entrypoint or config.cmd:
+            decision = _of_config(config, f"{decision.evidence[0]}; as in the base image")
+    return decision, tuple(_lacks(whole, script)) if script is not None else ()
+
+
+def _of_packages(facts: Facts, whole: TreeIndex, entries: list[Entry]) -> EntrypointDecision | None:
+    """Return the service that the packages bring; None if they bring none."""
+    new = {entry.path for entry in entries}
+
+    def is_meant(service: Service) -> bool:
+        return service.enabled_by.path in new
+
+    if not any(is_meant(service) for service in facts.services):
+        return None
+    meant = [
+        replace(service, not_workload=None) if is_meant(service) else service
+        for service in facts.services
+    ]
+    decision = decide_entrypoint(replace(facts, services=tuple(meant)), whole, is_meant=is_meant)
+    return decision if decision.entrypoint else None
+
+
+def _asked_for(content: Content, entries: list[Entry]) -> list[Entry]:
+    """Return what is new of the packages that were asked for; all that is new if there are none."""
+    asked = content.packages[: content.requested]
+    paths = {path for package in asked for path in package.digests}
+    if not paths:
+        return entries
+    return [entry for entry in entries if entry.path in paths or _unmerged(entry.path) in paths]
+
+
+def _unmerged(path: bytes) -> bytes:
+    """Return where a package has a file that lies below ``/usr`` by now."""
+    return path.removeprefix(b"usr/")
+
+
+def _script(entries: list[Entry]) -> bytes | None:
+    files = [entry.path for entry in entries if entry.kind is Kind.FILE]
+    return files[0] if len(files) == 1 else None
+
+
+def _of_config(config: ImageConfig, why: str) -> EntrypointDecision:
+    env = dict(item.partition("=")[::2] for item in config.env)
+    return EntrypointDecision(
+        tuple(config.entrypoint or ()),
+        tuple(config.cmd or ()),
+        (why,),
+        user=config.user or None,
+        working_dir=config.working_dir or None,
+        env=tuple(sorted(({"PATH": PATH} | env).items())),
+        stop_signal=config.stop_signal or None,
+    )
+
+
+def _lacks(whole: TreeIndex, script: bytes) -> Iterator[Finding]:
+    """Yield what the base lacks of what a script's first line names."""
+    entry = whole.get(script)
+    first = whole.head(entry, 256).partition(b"\n")[0] if entry is not None else b""
+    words = first.removeprefix(b"#!").decode("utf-8", "surrogateescape").split()
+    if not words:
+        return
+    wanted = [words[0]]
+    if words[0].rpartition("/")[2] == "env":
+        wanted += [word for word in words[1:] if not word.startswith("-") and "=" not in word][:1]
+    for word in wanted:
+        folders = [""] if word.startswith("/") else PATH.split(":")
+        if not any(whole.resolve(encoded(f"{folder}/{word}")) for folder in folders):
+            evidence = f"the base image has no {word}, which its first line names: it cannot start"
+            yield Finding("interpreter-missing", script, Action.REPORTED, evidence)

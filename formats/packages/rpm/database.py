@@ -27,6 +27,7 @@ the bytes do not depend on the library."""
 
 _ONLY_FOR_INSTALLING = (
     tags.SENSE_PRETRANS
+    | tags.SENSE_POSTTRANS
     | tags.SENSE_SCRIPT_PRE
     | tags.SENSE_SCRIPT_POST
     | tags.SENSE_RPMLIB
@@ -72,6 +73,10 @@ _INDEXES = (
 )
 
 
+_FILE_TRIGGERS = {
+    tags.FILETRIGGERNAME: tags.FILETRIGGERINDEX,
+    tags.TRANSFILETRIGGERNAME: tags.TRANSFILETRIGGERINDEX,
+}
 _DEPENDENCIES = frozenset(
     {
         tags.REQUIRENAME,
@@ -150,6 +155,9 @@ def _keys(header: Header, tag: int) -> Iterator[tuple[int, bytes]]:
             sense = senses[place] if place < len(senses) else 0
             if not sense & _ONLY_FOR_INSTALLING or sense & _ALSO_FOR_ERASING:
                 yield place, value
+    elif tag in _FILE_TRIGGERS:  # their place is that of the script
+        scripts = header.numbers(_FILE_TRIGGERS[tag])
+        yield from zip(scripts, header.strings(tag), strict=False)
     elif tag == tags.TRIGGERNAME:
         yield from _first_of_each(header.strings(tag))
     elif tag == tags.GROUP:

@@ -58,6 +58,13 @@ class RpmContents:
         self._origin = origin
         self._verify: Callable[[], None] | None = verify
         self._numbers = {file.path: number for number, file in enumerate(files)}
+        self._contents = len(
+            {
+                links.get(number, number)
+                for number, file in enumerate(files)
+                if file.size and file.is_regular and not file.is_ghost
+            }
+        )
         self._places: dict[int, int] = {}
         """Number of a file, of links the first → offset of its content."""
         self._seen: set[int] = set()
@@ -74,6 +81,8 @@ class RpmContents:
                 raise self._corrupt(f"the payload ends inside of {quoted(entry.path)}", offset)
             yield piece
             offset += len(piece)
+        if len(self._places) == self._contents:
+            self._finish()
 
     def open(self, content: int, origin: Origin) -> ByteSource:
         """See :meth:`~formats.archives.member_tree.Contents.open`."""
@@ -95,6 +104,11 @@ class RpmContents:
                 raise self._corrupt("the header lists it, and the payload does not have it")
             self._next_member()
         return self._places[wanted]
+
+    def _finish(self) -> None:
+        """Go on to the end: nothing may be there that the header does not list."""
+        while not self._is_complete:
+            self._next_member()
 
     def _next_member(self) -> None:
         start = self._position

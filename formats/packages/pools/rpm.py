@@ -1,71 +1,31 @@
 """``repodata``: the indexes of rpm repositories, as createrepo_c writes them.
 
-Specification: createrepo.baseurl.org, "repomd, primary, filelists" (the schemas of "rpm-md").
-Signatures (``repomd.xml.asc``) are not looked at: who names a pool trusts it. Checksums are
-verified, of the indexes here, of packages by who opens them (:attr:`Offer.digest`).
+Specification: createrepo.baseurl.org, "repomd" (the schemas of "rpm-md"). Signatures
+(``repomd.xml.asc``) are not looked at: who names a pool trusts it. Checksums are verified, of the
+indexes here, of packages by who opens them (:attr:`Offer.digest`).
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from functools import lru_cache
 from xml.etree.ElementTree import Element
 
-from formats.bundles.streams import Compressed, Decoder, bunzip2, gunzip, unxz, unzstd
 from formats.bundles.xml import attribute, child_text, children, parse_xml
-from formats.bundles.zstd_frames import FRAME_MAGIC as ZSTD_MAGIC
-from formats.core.errors import CorruptError, LimitError, UnsupportedError, quoted
-from formats.core.finding import Action, Finding
-from formats.core.limits import KIB, Limits
+from formats.core.errors import CorruptError, UnsupportedError, quoted
+from formats.core.finding import Finding
+from formats.core.limits import MIB, Limits
 from formats.core.origin import Origin
-from formats.core.package import Package, PackageSystem, Relation
-from formats.core.source import BytesLike, ByteSource
+from formats.core.source import ByteSource
 from formats.packages.pools.offer import Offer
-from formats.packages.pools.xml_stream import stream_xml
-from formats.packages.rpm import tags
-from formats.packages.rpm.package import UNREAD_RELATIONS
-from formats.packages.rpm.relations import Sensed, is_boolean, requirements
+from formats.packages.pools.primary import CHECKSUMS, is_hexadecimal, read_filelists, read_primary
 
 REPOMD = "repodata/repomd.xml"
 
 OpenFile = Callable[[str], ByteSource | None]
 """Opens a file of a repository by its path from the top; None where there is none."""
-
-_COMMON = "http://linux.duke.edu/metadata/common}"
-_RPM = "http://linux.duke.edu/metadata/rpm}"
-_FILELISTS = "http://linux.duke.edu/metadata/filelists}"
-
-_DECODERS: Mapping[bytes, Decoder] = {
-    b"\x1f\x8b": gunzip,
-    b"\xfd7zXZ\0": unxz,
-    b"BZh": bunzip2,
-    ZSTD_MAGIC: unzstd,
-}
-_FEED_BYTES = 64 * KIB
-_ALGORITHMS = {"sha": "sha1", "md5": "md5"} | {
-    name: name for name in ("sha1", "sha224", "sha256", "sha384", "sha512")
-}
-_HEXADECIMAL = re.compile(r"[0-9a-f]+")
-_SENSES = {
-    "EQ": tags.SENSE_EQUAL,
-    "LT": tags.SENSE_LESS,
-    "GT": tags.SENSE_GREATER,
-    "LE": tags.SENSE_LESS | tags.SENSE_EQUAL,
-    "GE": tags.SENSE_GREATER | tags.SENSE_EQUAL,
-}
-_STRENGTHS = {
-    f"{_RPM}{name}": name.capitalize()
-    for name in ("requires", "recommends", "suggests", "supplements", "enhances")
-}
-_CONFLICTS = frozenset({f"{_RPM}conflicts", f"{_RPM}obsoletes"})
-_LISTS = frozenset({*_STRENGTHS, *_CONFLICTS, f"{_RPM}provides"})
-_MOST_TEXT = 1 << 20
-_MOST_RELATIONS = 200_000
-_CACHED = 1 << 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +98,8 @@ def _index_file(data: Element, origin: Origin) -> IndexFile:
     checksum = next(children(data, "checksum"), None)
     value = (child_text(data, "checksum") or "").lower()
     kind = attribute(checksum, "type") if checksum is not None else None
-    algorithm = _ALGORITHMS.get(kind or "")
-    if not path or not _HEXADECIMAL.fullmatch(value):
+    algorithm = CHECKSUMS.get(kind or "")
+    if not path or not is_hexadecimal(value):
         raise CorruptError("names an index without its place or checksum", origin=origin)
     if algorithm is None:
         raise UnsupportedError(f"has checksums of kind {quoted(kind or '')}", origin=origin)
@@ -161,8 +121,8 @@ def _open_index(
         raise CorruptError(f"lacks {quoted(index.path)}, which {REPOMD} names", origin=origin)
     algorithm, expected = index.digest
     digest = hashlib.new(algorithm, usedforsecurity=False)
-    for offset in range(0, source.size, _FEED_BYTES):
-        digest.update(source.read_at(offset, _FEED_BYTES))
+    for offset in range(0, source.size, MIB):
+        digest.update(source.read_at(offset, MIB))
     if digest.hexdigest() != expected:
         raise CorruptError(
             f"has the {algorithm} checksum {digest.hexdigest()}, and {REPOMD} says {expected}",
@@ -170,233 +130,3 @@ def _open_index(
             hint="fetch the repository again, or run createrepo_c over it",
         )
     return source
-
-
-def read_primary(
-    source: ByteSource, limits: Limits, note: Callable[[Finding], None] | None = None
-) -> Iterator[Offer]:
-    """Yield what ``primary.xml`` lists; it may be compressed with gzip, xz, bzip2 or zstd.
-
-    A package that makes no sense is left out and noted: one out of thousands shall not make the
-    others useless.
-
-    :raises CorruptError: if it is damaged.
-    :raises LimitError: for more packages than ``limits.entries``.
-    """
-    target = _Primary(source.origin, note)
-    for number, offer in enumerate(stream_xml(_blocks(source, limits), target, source.origin), 1):
-        if number > limits.entries:
-            raise LimitError(f"lists more than {limits.entries:,} packages", origin=source.origin)
-        yield offer
-
-
-def read_filelists(
-    source: ByteSource, wanted: AbstractSet[str], limits: Limits
-) -> Iterator[tuple[str, str]]:
-    """Yield those of some absolute paths that ``filelists.xml`` lists, with package checksums.
-
-    :raises CorruptError: if it is damaged.
-    """
-    target = _FileLists(wanted)
-    yield from stream_xml(_blocks(source, limits), target, source.origin)
-
-
-def _blocks(source: ByteSource, limits: Limits) -> Iterator[BytesLike]:
-    head = bytes(source.read_at(0, 8))
-    for magic, decode in _DECODERS.items():
-        if head.startswith(magic):
-            return decode(Compressed(source), limits)
-    return (source.read_at(offset, _FEED_BYTES) for offset in range(0, source.size, _FEED_BYTES))
-
-
-@lru_cache(maxsize=_CACHED)
-def _sensed(name: str, flags: str, epoch: str, version: str, release: str) -> Sensed:
-    whole = f"{version}-{release}" if release else version
-    if epoch and epoch != "0":
-        whole = f"{epoch}:{whole}"
-    return Sensed(name, _SENSES.get(flags, 0), whole if flags in _SENSES else "")
-
-
-class _Texts:
-    """The text of the element that is being read.
-
-    :ivar data: takes some of it; straight into the list, as it is called for each element.
-    """
-
-    def __init__(self) -> None:
-        self._parts: list[str] = []
-        self.data = self._parts.append
-
-    def text(self) -> str:
-        """Return it whole."""
-        return "".join(self._parts)
-
-    def check(self) -> None:
-        """Refuse a text without end.
-
-        :raises LimitError: without origin.
-        """
-        if sum(map(len, self._parts)) > _MOST_TEXT:
-            raise LimitError(f"has a text of more than {_MOST_TEXT:,} characters")
-
-
-class _Primary(_Texts):
-    """Makes offers of the elements ``package``."""
-
-    def __init__(self, origin: Origin, note: Callable[[Finding], None] | None) -> None:
-        super().__init__()
-        self._origin = origin
-        self._note = note
-        self._found: list[Offer] = []
-        self._texts: dict[str, str] = {}
-        self._attributes: dict[str, dict[str, str]] = {}
-        self._lists: dict[str, list[Sensed]] = {}
-        self._files: list[str] = []
-        self._list: list[Sensed] | None = None
-        self._count = 0
-
-    def start(self, tag: str, attributes: dict[str, str]) -> None:
-        """See :class:`~formats.packages.pools.xml_stream.Target`."""
-        if tag == f"{_RPM}entry":
-            self._add(attributes)
-        elif tag in _LISTS:
-            self._list = self._lists.setdefault(tag, [])
-        elif tag == f"{_COMMON}package":
-            self._texts, self._attributes, self._lists = {}, {}, {}
-            self._files, self._count = [], 0
-        elif attributes:
-            self._attributes[tag] = attributes
-        self._parts.clear()
-
-    def _add(self, attributes: dict[str, str]) -> None:
-        self._count += 1
-        if self._list is None or self._count > _MOST_RELATIONS:
-            raise CorruptError("has an entry that is part of no list, or too many of them")
-        get = attributes.get
-        self._list.append(
-            _sensed(
-                get("name", ""),
-                get("flags", ""),
-                get("epoch", ""),
-                get("ver", ""),
-                get("rel", ""),
-            )
-        )
-
-    def end(self, tag: str) -> None:
-        """See :class:`~formats.packages.pools.xml_stream.Target`."""
-        if tag == f"{_COMMON}file":
-            self._files.append(self.text())
-        elif tag == f"{_COMMON}package":
-            self._finish()
-        elif tag in _LISTS:
-            self._list = None
-        else:
-            self._texts[tag] = self.text()
-        self._parts.clear()
-
-    def taken(self) -> list[Offer]:
-        """See :class:`~formats.packages.pools.xml_stream.Target`."""
-        self.check()
-        found, self._found = self._found, []
-        return found
-
-    def _finish(self) -> None:
-        try:
-            self._found.append(self._offer())
-        except CorruptError as error:
-            if self._note is not None:
-                where = str(self._origin).encode("utf-8", "surrogateescape")
-                name = quoted(self._texts.get(f"{_COMMON}name", ""))
-                evidence = f"the package {name} {error.message}; it is left out"
-                self._note(Finding("package-not-listed", where, Action.REPORTED, evidence))
-
-    def _offer(self) -> Offer:
-        texts, attributes = self._texts, self._attributes
-        path = attributes.get(f"{_COMMON}location", {}).get("href", "")
-        if not path:
-            raise CorruptError("does not say where its file is")
-        size = attributes.get(f"{_COMMON}size", {}).get("package", "")
-        checksum = texts.get(f"{_COMMON}checksum", "").lower()
-        kind = attributes.get(f"{_COMMON}checksum", {}).get("type", "")
-        algorithm = _ALGORITHMS.get(kind)
-        is_known = algorithm is not None and _HEXADECIMAL.fullmatch(checksum)
-        return Offer(
-            package=self._package(),
-            path=path,
-            size=int(size) if size.isdecimal() else None,
-            digest=(algorithm, checksum) if algorithm is not None and is_known else None,
-        )
-
-    def _package(self) -> Package:
-        texts = self._texts
-        name = texts.get(f"{_COMMON}name", "")
-        version = self._attributes.get(f"{_COMMON}version", {})
-        if not name or not version.get("ver"):
-            raise CorruptError("has no name or version")
-        own = _sensed(name, "EQ", version.get("epoch", ""), version["ver"], version.get("rel", ""))
-        needed = requirements(
-            (when, one)
-            for tag, when in _STRENGTHS.items()
-            for one in self._lists.get(tag, ())
-            if not one.name.startswith("rpmlib(")
-        )
-        against = [one for tag in sorted(_CONFLICTS) for one in self._lists.get(tag, ())]
-        unread = [
-            *needed.unread,
-            *(f"Conflicts: {one.name}" for one in against if is_boolean(one.name)),
-        ]
-        return Package(
-            system=PackageSystem.RPM,
-            name=name,
-            version=own.version,
-            architecture=texts.get(f"{_COMMON}arch", "noarch"),
-            summary=texts.get(f"{_COMMON}summary", ""),
-            source=texts.get(f"{_RPM}sourcerpm", ""),
-            requirements=needed.met,
-            provides=self._provides(name),
-            conflicts=_relations(one for one in against if not is_boolean(one.name)),
-            facts={UNREAD_RELATIONS: "; ".join(unread)} if unread else {},
-        )
-
-    def _provides(self, name: str) -> tuple[Relation, ...]:
-        listed = self._lists.get(f"{_RPM}provides", ())
-        provided = _relations(one for one in listed if one.name != name)
-        return (*provided, *map(Relation, self._files))
-
-
-def _relations(listed: Iterator[Sensed]) -> tuple[Relation, ...]:
-    return tuple(dict.fromkeys(_relation(one) for one in listed))
-
-
-@lru_cache(maxsize=_CACHED)
-def _relation(one: Sensed) -> Relation:
-    return one.relation()
-
-
-class _FileLists(_Texts):
-    """Finds paths in the elements ``file``."""
-
-    def __init__(self, wanted: AbstractSet[str]) -> None:
-        super().__init__()
-        self._wanted = wanted
-        self._checksum = ""
-        self._found: list[tuple[str, str]] = []
-
-    def start(self, tag: str, attributes: dict[str, str]) -> None:
-        """See :class:`~formats.packages.pools.xml_stream.Target`."""
-        if tag == f"{_FILELISTS}package":
-            self._checksum = attributes.get("pkgid", "").lower()
-        self._parts.clear()
-
-    def end(self, tag: str) -> None:
-        """See :class:`~formats.packages.pools.xml_stream.Target`."""
-        if tag == f"{_FILELISTS}file" and self.text() in self._wanted:
-            self._found.append((self.text(), self._checksum))
-        self._parts.clear()
-
-    def taken(self) -> list[tuple[str, str]]:
-        """See :class:`~formats.packages.pools.xml_stream.Target`."""
-        self.check()
-        found, self._found = self._found, []
-        return found

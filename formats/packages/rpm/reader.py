@@ -99,7 +99,7 @@ class RpmReader:
             verify_payload(source, headers.signature, headers.header, headers.payload_start)
 
         contents = RpmContents(files, links, payload, source.origin, verify)
-        _note(package, files, source, context)
+        _note(package, files, headers.header, context)
         tree = MemberTree(
             _members(files, links, source, context),
             contents,
@@ -222,14 +222,18 @@ def _owners(files: Sequence[PackagedFile]) -> dict[bytes, Owner]:
 
 
 def _note(
-    package: Package, files: Sequence[PackagedFile], source: ByteSource, context: OpenContext
+    package: Package, files: Sequence[PackagedFile], header: Header, context: OpenContext
 ) -> None:
     """Say what is not in the tree, and what was not looked at."""
-    where = str(source.origin).encode()
+    where = str(header.origin).encode("utf-8", "surrogateescape")
     for file in files:
         if file.is_ghost:
             evidence = "the package owns it and does not bring it (%ghost)"
             context.note(Finding("ghost-file", file.path, Action.REPORTED, evidence))
+    algorithm = header.number(tags.FILEDIGESTALGO)
+    if algorithm and algorithm not in tags.DIGESTS:
+        evidence = f"its files have digests of the unknown kind {algorithm}; not verified"
+        context.note(Finding("digest-not-read", where, Action.REPORTED, evidence))
     for rule, fact in (
         ("package-signature", "signatures"),
         ("boolean-dependency", UNREAD_RELATIONS),
@@ -238,10 +242,6 @@ def _note(
         text = package.facts.get(fact, "none")
         if text != "none":
             context.note(Finding(rule, where, Action.REPORTED, printable(text)))
-    if package.scripts:
-        names = ", ".join(dict.fromkeys(script.name for script in package.scripts))
-        evidence = f"{printable(names)}: not run"
-        context.note(Finding("package-scripts", where, Action.REPORTED, evidence))
 
 
 def _info(

@@ -25,6 +25,7 @@ from formats.packages.rpm.header import (
 _ARCHIVESIZE = 1046
 _FILESIGNATURELENGTH = 5091
 _NORMAL_STATE = b"\0"
+_LATEST = (1 << 32) - 1
 
 _KEPT_SIGNATURES = {
     tags.SIG_DSA: tags.SIG_DSA,
@@ -76,8 +77,9 @@ def installed_record(record: Header, number: int, installed_at: int) -> bytes:
     """Return a record with what installing adds: all files there, at one time.
 
     :param number: of the transaction.
-    :param installed_at: seconds since 1970-01-01.
+    :param installed_at: seconds since 1970-01-01; what a header cannot say is brought in range.
     """
+    installed_at = min(max(installed_at, 0), _LATEST)
     files = len(record.strings(tags.BASENAMES))
     added = [
         Added(tags.INSTALLTIME, INT32, 1, installed_at.to_bytes(4, "big")),

@@ -17,14 +17,8 @@ from formats.core.origin import Origin
 from formats.core.package import Package, Relation
 from formats.core.source import ByteSource, FileSource, MemorySource
 from formats.packages.pools.offer import Offer
-from formats.packages.pools.rpm import (
-    REPOMD,
-    find_files,
-    read_filelists,
-    read_primary,
-    read_repomd,
-    read_repository,
-)
+from formats.packages.pools.primary import read_filelists, read_primary
+from formats.packages.pools.rpm import REPOMD, find_files, read_repomd, read_repository
 from formats.packages.rpm.package import read_package
 from tests.images.rpm import EVERYTHING, rpmbuild, small_spec
 from tests.support.programs import need, run

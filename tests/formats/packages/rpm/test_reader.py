@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from formats.core.entry import Entry, Kind
-from formats.core.finding import Action, Finding
+from formats.core.finding import Finding
 from formats.core.package import Operator, Package, Relation
 from formats.packages.tree import PackageTree
 from tests.formats.packages.rpm.support import (
@@ -193,13 +193,6 @@ def test_a_source_package_is_named_as_one(tmp_path: Path) -> None:
         assert b"".join(tree.read(_by_path(tree)[b"more.c"])) == b"more.c"
 
 
-def test_scripts_are_told_as_not_run(everything: Path) -> None:
-    with opened_package(everything) as (_, findings):
-        (finding,) = [item for item in findings if item.rule == "package-scripts"]
-    assert finding.action is Action.REPORTED
-    assert "%pretrans, %pre, %post, %preun" in finding.evidence
-
-
 @pytest.mark.parametrize("name", CORPUS_RPMS)
 def test_packages_of_others_are_as_rpm_unpacks_them(name: str, tmp_path: Path) -> None:
     path = corpus(f"rpm/{name}")
@@ -226,7 +219,7 @@ def test_packages_of_others_are_described_as_rpm_does(name: str) -> None:
 
 def test_findings_name_the_package_by_its_file(everything: Path) -> None:
     with opened_package(everything) as (_, findings):
-        assert _finding(findings, "package-scripts").path == os.fsencode(everything.name)
+        assert _finding(findings, "boolean-dependency").path == os.fsencode(everything.name)
 
 
 def _finding(findings: list[Finding], rule: str) -> Finding:

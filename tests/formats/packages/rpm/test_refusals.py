@@ -304,6 +304,15 @@ def test_capabilities_without_sense_are_left_out_and_told(tmp_path: Path) -> Non
     assert [item.path for item in findings if item.rule == "file-capabilities"] == [b"opt/file"]
 
 
+def test_digests_of_an_unknown_kind_are_told_and_not_verified(tmp_path: Path) -> None:
+    path = tmp_path / "package.rpm"
+    path.write_bytes(_with(numbers(5011, INT32, 99)).build())
+    with opened_package(path) as (tree, findings):
+        assert tree.package.digests == {}
+    (finding,) = [item for item in findings if item.rule == "digest-not-read"]
+    assert "unknown kind 99" in finding.evidence
+
+
 @pytest.mark.parametrize(
     ("entries", "size"), [(65_536, 0), (0, (256 * MIB) + 1), ((1 << 32) - 1, (1 << 32) - 1)]
 )

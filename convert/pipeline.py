@@ -27,6 +27,8 @@ from convert.structure import Part, structure
 from convert.version import VERSION
 from formats.core.errors import ConvertError
 from formats.core.finding import Finding
+from formats.core.stacked import StackedTree
+from formats.core.tree import Tree
 
 if TYPE_CHECKING:
     from convert.verify import Verification
@@ -135,7 +137,7 @@ def verify_artifact(
     with opened(sources, options, progress) as artifact:
         return verify_image(
             where,
-            make_plan(artifact, options).tree,
+            _as_run(make_plan(artifact, options), options),
             mtime_limit=options.source_date_epoch,
             limits=options.limits,
             progress=counter,
@@ -172,6 +174,13 @@ def _write(
         stdout=stdout,
         budget_bytes=options.limits.total_output_bytes,
     )
+
+
+def _as_run(plan: Plan, options: ConvertOptions) -> Tree:
+    """Return what a container sees: the new layer over the base."""
+    if plan.base is None:
+        return plan.tree
+    return StackedTree([plan.base.tree(), plan.tree], limits=options.limits)
 
 
 def _what_is_in(decisions: Decisions) -> str:

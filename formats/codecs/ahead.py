@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from itertools import islice
 from typing import Generic, TypeVar
 
 from formats.core.errors import ConvertError
@@ -20,6 +22,10 @@ Unit = TypeVar("Unit", bound=Hashable)
 _MAX_THREADS = 4
 _AHEAD_BYTES = 8 << 20
 """How much is decoded before it is read; more only pushes the data out of the processor's cache."""
+_BATCH_BYTES = 512 << 10
+"""How much one thread decodes at a time: for each batch, threads wait for one another once."""
+_BATCHES_AHEAD = 8
+"""So many batches fit into it at the least: threads work on some while others are read."""
 
 
 class UnitCache(Generic[Unit]):
@@ -52,6 +58,9 @@ class UnitCache(Generic[Unit]):
         self._unread: OrderedDict[Unit, None] = OrderedDict()
         """decoded ahead, still in the cache, not asked for yet; in the order of decoding."""
         self._ahead_units = min(self._capacity // 2, _AHEAD_BYTES) // unit_bytes
+        self._batch_units = max(
+            1, min(_BATCH_BYTES // unit_bytes, self._ahead_units // _BATCHES_AHEAD)
+        )
         self._hints: deque[Iterator[Unit]] = deque()
         self._threads: list[threading.Thread] = []
         self._is_closed = False
@@ -77,15 +86,20 @@ class UnitCache(Generic[Unit]):
                 # The reader is elsewhere: one more may be decoded for each that it had to
                 # decode itself, so that stale hints neither stop later ones nor cost more.
                 self._unread.popitem(last=False)
-                self._work.notify()
+                self._offer_work()
             self._in_flight.add(unit)
-        return self._fill(unit, is_ahead=False)
+        decoded: dict[Unit, BytesLike] = {}
+        try:
+            data = decoded[unit] = self._decode(unit)
+        finally:
+            self._publish([unit], decoded, is_ahead=False)
+        return data
 
     def _count_as_read(self, unit: Unit) -> None:
         """Make room for decoding ahead; what was decoded before ``unit`` has been skipped."""
         while self._unread.popitem(last=False)[0] != unit:
             pass
-        self._work.notify()
+        self._offer_work()
 
     def will_need(self, units: Iterable[Unit], *, urgent: bool = False) -> None:
         """Decode ``units`` in their order, in threads, as far as they fit.
@@ -128,68 +142,82 @@ class UnitCache(Generic[Unit]):
             self._unread.clear()
             self._bytes = 0
 
-    def _fill(self, unit: Unit, *, is_ahead: bool) -> BytesLike:
-        """Decode a unit that the caller has put in flight."""
-        try:
-            data = self._decode(unit)
-        except BaseException:
-            with self._lock:
-                self._in_flight.remove(unit)
-                self._decoded.notify_all()
-            raise
+    def _publish(
+        self, units: Iterable[Unit], decoded: Mapping[Unit, BytesLike], *, is_ahead: bool
+    ) -> None:
+        """Put what was decoded into the cache; ``units`` are no longer in flight."""
         with self._lock:
-            self._in_flight.remove(unit)
-            self._units[unit] = data
-            self._bytes += len(data)
-            if is_ahead:
-                self._unread[unit] = None
+            self._in_flight.difference_update(units)
+            for unit, data in decoded.items():
+                self._units[unit] = data
+                self._bytes += len(data)
+                if is_ahead:
+                    self._unread[unit] = None
             while self._bytes > self._capacity and len(self._units) > 1:
                 oldest, dropped = self._units.popitem(last=False)
                 self._bytes -= len(dropped)
                 self._unread.pop(oldest, None)
             self._decoded.notify_all()
-        return data
+            self._offer_work()
 
     def _run(self) -> None:
         """Decode ahead until closed; the life of one thread."""
         while self._wait_for_work():
-            unit = self._next_hint()
-            if unit is None:
-                continue
-            with self._lock:
-                if self._is_closed or unit in self._units or unit in self._in_flight:
-                    continue
-                self._in_flight.add(unit)
+            units = self._next_units()
+            decoded: dict[Unit, BytesLike] = {}
             try:
-                self._fill(unit, is_ahead=True)
-            except (ConvertError, MemoryError):
-                continue  # whoever reads the unit gets the error, with its place
+                for unit in units:
+                    # whoever reads a damaged unit gets the error, with its place
+                    with suppress(ConvertError, MemoryError):
+                        decoded[unit] = self._decode(unit)
+            finally:
+                self._publish(units, decoded, is_ahead=True)
+
+    def _has_work(self) -> bool:
+        """Tell whether there is something to decode and room for it; with the lock held."""
+        ahead = len(self._unread) + len(self._in_flight)
+        return bool(self._hints) and ahead + self._batch_units <= self._ahead_units
+
+    def _offer_work(self) -> None:
+        """Wake a thread if there is work for it; with the lock held."""
+        if self._has_work():
+            self._work.notify()
 
     def _wait_for_work(self) -> bool:
-        """Wait until there is something to decode and room for it; False once closed."""
+        """Wait until there is work; False once closed."""
         with self._lock:
             while not self._is_closed:
-                if self._hints and len(self._unread) + len(self._in_flight) < self._ahead_units:
+                if self._has_work():
                     return True
                 self._work.wait()
         return False
 
-    def _next_hint(self) -> Unit | None:
-        """Take the next unit of the first hint, and drop the hint if it has no more."""
+    def _next_units(self) -> list[Unit]:
+        """Take a batch from the first hint and put it in flight, without what is there already.
+
+        The hint is dropped if it has no more.
+        """
         with self._hint_lock:
             try:
                 hint = self._hints[0]
             except IndexError:
-                return None
+                return []
             try:
-                unit = next(hint, None)
+                units = list(islice(hint, self._batch_units))
             except ConvertError:
-                unit = None
-            if unit is None:
-                with self._lock:
-                    if hint in self._hints:
-                        self._hints.remove(hint)
-            return unit
+                units = []
+            with self._lock:
+                if len(units) < self._batch_units and hint in self._hints:
+                    self._hints.remove(hint)
+                if self._is_closed:
+                    return []
+                units = [
+                    unit
+                    for unit in dict.fromkeys(units)
+                    if unit not in self._units and unit not in self._in_flight
+                ]
+                self._in_flight.update(units)
+                return units
 
 
 def thread_count() -> int:

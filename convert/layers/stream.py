@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import queue
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
@@ -109,22 +109,29 @@ def write_stream(
 
 
 def _copy(chunks: Iterable[BytesLike], taken: Meter, output: _Output) -> None:
-    """Write a stream as it is: large pieces uncopied, small ones together."""
+    """Write a stream as it is."""
+    for piece in _gathered(chunks):
+        taken.add(len(piece))
+        output.write_all((piece,))
+
+
+def _gathered(chunks: Iterable[BytesLike]) -> Iterator[BytesLike]:
+    """Yield a stream in pieces worth a call each: large ones uncopied, small ones together."""
     small: list[BytesLike] = []
     small_bytes = 0
     for chunk in chunks:
         length = len(chunk)
-        taken.add(length)
-        if length >= _LARGE_PIECE_BYTES:
-            output.write_all((b"".join(small), chunk))
+        is_large = length >= _LARGE_PIECE_BYTES
+        if not is_large:
+            small.append(chunk)
+            small_bytes += length
+        if small and (is_large or small_bytes >= _LARGE_PIECE_BYTES):
+            yield b"".join(small)
             small, small_bytes = [], 0
-            continue
-        small.append(chunk)
-        small_bytes += length
-        if small_bytes >= _LARGE_PIECE_BYTES:
-            output.write_all((b"".join(small),))
-            small, small_bytes = [], 0
-    output.write_all((b"".join(small),))
+        if is_large:
+            yield chunk
+    if small:
+        yield b"".join(small)
 
 
 def _pump(

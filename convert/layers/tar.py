@@ -90,8 +90,9 @@ def encode_tar(
     :raises LimitError: for too many entries, or too large a file.
     :raises UnsupportedError: for what tar cannot hold.
     """
+    origin = tree.origin
     for entry in announced(tree, limits):
-        yield _member_header(entry, mtime_limit, tree.origin)
+        yield _member_header(entry, mtime_limit, origin)
         if entry.size and entry.kind is _FILE:
             yield from content(tree, entry)
             yield _PADDING[entry.size % TAR_BLOCK_BYTES]

@@ -124,6 +124,8 @@ def _chosen_root(survey: Survey, wanted: str | None) -> Content:
         return roots[0]
     if roots:
         raise several_roots(survey, [(root.node, root.title) for root in roots])
+    if survey.media.refusals and not survey.obstacles():
+        raise survey.media.refusals[0][1]
     lone = _lone_tree(survey)
     if lone is not None:
         return lone
@@ -158,6 +160,8 @@ def _lone_tree(survey: Survey) -> Content | None:
 def _wanted(survey: Survey, wanted: str) -> Content:
     """Return the volume that the user names; a whole disk stands for the one root on it."""
     nodes = survey.names.matching(wanted)
+    if not nodes and survey.open_media():
+        nodes = survey.names.matching(wanted)
     if not nodes:
         raise no_volume(survey, wanted)
     if len(nodes) == 1 and not nodes[0].children:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from convert.inspect.guest import Guest
 from convert.inspect.os_release import operating_system
-from convert.select.media import MediaSearch
 from convert.select.fstab import FstabLine, MountKind, fstab_of
+from convert.select.media import MediaSearch
 from convert.select.names import VolumeNames
 from convert.select.remembered import RememberedTree
 from convert.select.request import SecondEngine
@@ -211,13 +211,12 @@ class Survey:
 
         Only where there is no other root: a disk image among a machine's files is no system of it.
         """
-        known = len(self.names.nodes)
-        self.media.divide(self._all_contents)
-        return len(self.names.nodes) > known
 
-    def _all_contents(self) -> list[Content]:
-        self.names = VolumeNames(self.artifact)
-        return [self.content(node) for node in self.leaves() if self.problem(node) is None]
+        def contents() -> list[Content]:
+            self.names = VolumeNames(self.artifact)
+            return self.contents()
+
+        return self.media.divide(contents)
 
     def _found_roots(self) -> list[Content]:
         found = [content for content in self.contents() if content.is_root]

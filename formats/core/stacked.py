@@ -13,7 +13,7 @@ were renamed (``redirect_dir``).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from enum import Enum
@@ -94,6 +94,7 @@ class StackedTree:
         its own, as it may in the layer of an image.
     :param origin: breadcrumb for messages; default: the bottom layer's.
     :param info: what the whole is; default: the bottom layer's, with the sizes of all.
+    :param note: takes what of the layers is left out, when they are laid.
     """
 
     def __init__(
@@ -104,10 +105,12 @@ class StackedTree:
         limits: Limits = DEFAULT_LIMITS,
         origin: Origin | None = None,
         info: TreeInfo | None = None,
+        note: Callable[[Finding], None] | None = None,
     ) -> None:
         self._layers = tuple(layers)
         self._whiteouts = whiteouts
         self._limits = limits
+        self._note = note
         self.origin = origin or layers[0].origin
         self.info = info or _info_of(layers)
 
@@ -116,16 +119,14 @@ class StackedTree:
         stack = _Stack(self._whiteouts, self._limits)
         for layer in self._layers:
             stack.lay(layer)
+        if self._note is not None:
+            for finding in stack.findings:
+                self._note(finding)
         return stack
 
     @cached_property
     def _entries(self) -> tuple[Entry, ...]:
         return tuple(self._stack.entries())
-
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """What of the layers is left out; raises as :meth:`entries` does."""
-        return tuple(self._stack.findings)
 
     def entries(self) -> Iterator[Entry]:
         """See :meth:`formats.core.tree.Tree.entries`.

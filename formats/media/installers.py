@@ -70,7 +70,7 @@ _ROWS = (
         _LINUX_ONLY,
     ),
     _Row(
-        "a GRUB rescue medium: boot programs and no system",
+        "a GRUB rescue medium",
         ((b"boot/grub/i386-pc/normal.mod", b"boot/grub/x86_64-efi/normal.mod"),),
         "convert the disk that it starts",
     ),

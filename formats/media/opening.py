@@ -48,7 +48,7 @@ def installer_error(medium: Medium, origin: Origin) -> UnsupportedError | None:
         return None
     pools = f"; packages are in {described(medium.pools)}" if medium.pools else ""
     return UnsupportedError(
-        f"is {medium.installer.title}, and holds no system that could be run{pools}",
+        f"is {medium.installer.title}: there is no system on it that could be run{pools}",
         origin=origin,
         hint=f"{medium.installer.hint}; 'convert ls' and 'convert export --raw' give its files",
     )
@@ -84,8 +84,13 @@ class _Opening:
         except ConvertError as error:
             problem = error.at(origin)
             return Volume(empty, label, problem=problem, is_alternative=is_alternative)
-        limits = self._context.limits
-        stack = StackedTree(layers, whiteouts=system.whiteouts, limits=limits, origin=origin)
+        stack = StackedTree(
+            layers,
+            whiteouts=system.whiteouts,
+            limits=self._context.limits,
+            origin=origin,
+            note=self._context.note,
+        )
         return Volume(empty, label, content=stack, is_alternative=is_alternative)
 
     def _source(self, path: bytes) -> ByteSource:

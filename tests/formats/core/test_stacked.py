@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from convert.layers.folder import write_folder
 from formats.core.entry import Entry, Kind
 from formats.core.errors import CorruptError, LimitError, UnsupportedError
+from formats.core.finding import Finding
 from formats.core.limits import Limits
 from formats.core.stacked import StackedTree, Whiteouts
 from formats.core.tree import Tree, TreeIndex, walk_order
@@ -173,12 +174,14 @@ def test_marks_mean_nothing_in_a_stack_without_them() -> None:
 
 
 def test_what_aufs_keeps_for_itself_is_left_out_with_a_finding() -> None:
+    findings: list[Finding] = []
     tree = StackedTree(
         [memory_tree("f 644 0:0 a"), memory_tree("f 644 0:0 .wh..wh.plnk/1.2 x\nf 644 0:0 b")],
         whiteouts=Whiteouts.OCI,
+        note=findings.append,
     )
     assert [entry.path for entry in tree.entries()] == [b"", b"a", b"b"]
-    assert [finding.path for finding in tree.findings] == [b".wh..wh.plnk"]
+    assert [finding.path for finding in findings] == [b".wh..wh.plnk"]
 
 
 @pytest.mark.parametrize("name", [".wh.", ".wh..", ".wh..."])

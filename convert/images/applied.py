@@ -12,6 +12,11 @@ Applying is more than laying trees over each other, since a layer says things ab
   that has ``lib`` itself replaces the link.
 - **Hard links** may lead to a file of a layer below; both names are one file then.
 
+The last three are what containerd and umoci do, which apply a layer to those below. Docker's and
+podman's overlay drivers unpack each layer by itself: there, folders that a layer does not mention
+lose their owner and mode, links on the way are replaced by folders, and hard links to other layers
+are refused. Where a layer is understood in two ways, there is a finding.
+
 A later member of one path replaces the earlier, and a folder over a folder gives it other metadata.
 Extended attributes are ``SCHILY.xattr.*`` records, the only ones that clients apply.
 """
@@ -86,15 +91,26 @@ class AppliedLayers:
         self._repeated = Tally(
             "duplicate-member", Action.DROPPED, "a later member of its layer has the same path"
         )
+        self._through_links = Tally(
+            "layer-through-link",
+            Action.REPORTED,
+            "leads through a symlink of a layer below, in whose place Docker and podman make a"
+            " folder",
+        )
+        self._links_below = Tally(
+            "link-to-layer-below",
+            Action.REPORTED,
+            "is a hard link to a file of a layer below, which Docker and podman refuse",
+        )
         self._limits = limits
         self._layers = 0
         self._members = 0
         self._origin = Origin(())
 
     def findings(self) -> list[Finding]:
-        """Return what was made and dropped."""
-        found = (self._made.finding(), self._repeated.finding())
-        return [finding for finding in found if finding is not None]
+        """Return what was made and dropped, and what clients do differently."""
+        tallies = (self._made, self._repeated, self._through_links, self._links_below)
+        return [found for tally in tallies if (found := tally.finding()) is not None]
 
     def add_layer(self, tar: ByteSource) -> None:
         """Apply the next layer.
@@ -196,6 +212,8 @@ class AppliedLayers:
         if found is None or found.kind is Kind.FOLDER:
             what = "a folder" if found is not None else "not there"
             raise self._bad(member, f"is a hard link to {quoted(member.target or b'')}, {what}")
+        if found.layer != self._layers:
+            self._links_below.add(b"/".join(self._parts(member.path)))
         return found
 
     def _folder(self, parts: Sequence[bytes], *, makes: bool) -> File | None:
@@ -223,6 +241,8 @@ class AppliedLayers:
             if found.kind is not Kind.SYMLINK:
                 way.append(found)
                 continue
+            if makes and found.layer != self._layers:
+                self._through_links.add(b"/".join(parts))
             hops += 1
             if hops > self._limits.symlink_hops:
                 raise CorruptError(

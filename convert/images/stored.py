@@ -89,12 +89,9 @@ def read_stored(
     """
     store = _open(where, workshop)
     workshop.on_close(store.close)
-    try:
-        if isinstance(where, DockerArchiveDestination):
-            return _docker_image(store, str(where.name) if where.name else None, platform)
-        return _oci_image(store, where.tag, platform)
-    except ClaimError as error:
-        raise CorruptError(str(error)) from error
+    if isinstance(where, DockerArchiveDestination):
+        return _docker_image(store, str(where.name) if where.name else None, platform)
+    return _oci_image(store, where.tag, platform)
 
 
 def claims_of(
@@ -157,6 +154,17 @@ def _decompressed(source: FileSource, decoder: Decoder, workshop: Workshop) -> F
     return workshop.keep(spool)
 
 
+def _file(store: Store, name: str) -> ByteSource:
+    """Return a file that the documents name.
+
+    :raises CorruptError: if it is not there, or no file.
+    """
+    try:
+        return store.open(name)
+    except ClaimError as error:
+        raise CorruptError(error.problem.message, origin=store.origin.child(name)) from error
+
+
 class _Documents:
     """A store as :class:`~convert.images.manifests.Documents`."""
 
@@ -166,7 +174,7 @@ class _Documents:
 
     def document(self, descriptor: Descriptor, what: str) -> BytesLike:
         del what
-        return whole(self._store.open(blob_name(descriptor.digest)))
+        return whole(_file(self._store, blob_name(descriptor.digest)))
 
 
 def _oci_image(store: Store, tag: str | None, platform: Platform | None) -> ReadImage:
@@ -176,10 +184,10 @@ def _oci_image(store: Store, tag: str | None, platform: Platform | None) -> Read
         raise UnsupportedError(
             f"is no image layout: it has no {LAYOUT_FILE}", origin=origin, hint=hint
         )
-    layout = decode(whole(store.open(LAYOUT_FILE)), "the layout file", origin)
+    layout = decode(whole(_file(store, LAYOUT_FILE)), "the layout file", origin)
     if layout.text("imageLayoutVersion") != "1.0.0":
         raise layout.bad("imageLayoutVersion", "is not 1.0.0")
-    index = parse_index(decode(whole(store.open(INDEX_FILE)), "the index", origin))
+    index = parse_index(decode(whole(_file(store, INDEX_FILE)), "the index", origin))
     if tag is not None:
         index = [entry for entry in index if (media.REF_NAME, tag) in entry.annotations]
         if not index:
@@ -188,7 +196,7 @@ def _oci_image(store: Store, tag: str | None, platform: Platform | None) -> Read
     found = find_image(_Documents(store), entry, platform)
     config = read_config(found.config)
     name = docker_name_of_ref(dict(entry.annotations).get(media.REF_NAME))
-    layers = claims_of(found, config, lambda layer: store.open(blob_name(layer.digest)), origin)
+    layers = claims_of(found, config, lambda layer: _file(store, blob_name(layer.digest)), origin)
     return ReadImage(str(name) if name else None, found.descriptor.digest, config, layers)
 
 
@@ -201,7 +209,7 @@ def _docker_image(store: Store, name: str | None, platform: Platform | None) -> 
     claims = (
         LayerClaim(
             number,
-            partial(store.open, layer),
+            partial(_file, store, layer),
             diff_id,
         )
         for number, (layer, diff_id) in enumerate(
@@ -253,7 +261,7 @@ def _full_name(tag: str) -> str:
 def _docker_config(store: Store, image: Document) -> Document:
     """Return a config; where its name is a digest, as nearly all are, it has to be that."""
     name = image.text("Config")
-    data = whole(store.open(name))
+    data = whole(_file(store, name))
     stem = name.rpartition("/")[2].removesuffix(".json").removeprefix("sha256:")
     if _HEX.fullmatch(stem) and Digest.of(data) != Digest(stem):
         raise CorruptError(

@@ -5,6 +5,8 @@ import random
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
+from operator import contains
 
 import pytest
 
@@ -46,8 +48,9 @@ def test_the_cache_never_holds_more_than_its_capacity(cache: UnitCache[int]) -> 
     cache.will_need(range(100, 200))
     for unit in random.Random(1).choices(range(200), k=500):
         assert cache.get(unit) == content(unit)
-        assert cache._bytes <= 8 * UNIT
-        assert len(cache._units) <= 8
+        with cache._lock:
+            assert cache._bytes <= 8 * UNIT
+            assert len(cache._units) <= 8
 
 
 def test_a_unit_larger_than_the_cache_is_still_read(decoder: Decoder) -> None:
@@ -111,6 +114,36 @@ def test_an_error_while_decoding_ahead_comes_when_the_unit_is_read(
         cache.get(2)
     with pytest.raises(CorruptError, match="damaged"):
         cache.get(2)
+
+
+def test_damage_spares_what_is_decoded_together_with_it(decoder: Decoder) -> None:
+    cache = UnitCache(decoder, unit_bytes=UNIT, capacity_bytes=64 * UNIT)
+    assert cache._batch_units == 4
+    decoder.damaged |= {0, 5, 6}
+    cache.will_need(range(10))
+    decoder.wait_for(lambda: len(decoder.decoded) == 10)
+    for unit in {*range(10)} - decoder.damaged:
+        assert cache.get(unit) == content(unit)
+    assert len(decoder.decoded) == 10, "each of them once"
+    with pytest.raises(CorruptError, match="damaged"):
+        cache.get(5)
+    cache.close()
+
+
+def test_batches_ahead_of_the_reader_stop_at_half_of_the_cache(decoder: Decoder) -> None:
+    cache = UnitCache(decoder, unit_bytes=UNIT, capacity_bytes=64 * UNIT)
+    cache.will_need(itertools.count())
+    decoder.wait_for(lambda: len(decoder.decoded) >= 32)
+    time.sleep(0.05)
+    assert len(decoder.decoded) < 32 + 4 * thread_count()
+    for unit in range(200):
+        decoder.wait_for(partial(contains, decoder.decoded, unit))
+        assert cache.get(unit) == content(unit)
+        with cache._lock:
+            assert cache._bytes <= 64 * UNIT
+    cache.close()
+    assert len(set(decoder.decoded)) == len(decoder.decoded), "nothing was decoded twice"
+    assert decoder.threads == {"decode-ahead"}
 
 
 def test_a_hint_that_meets_damage_ends_and_the_next_is_taken(

@@ -22,9 +22,7 @@ m 1700000000 app-1.0/bin/app
 """
 
 
-def listed(
-    tree: MovedTree | SettledTree | MemoryTree,
-) -> list[tuple[bytes, int, bytes | None, bytes]]:
+def listed(tree: Tree) -> list[tuple[bytes, int, bytes | None, bytes]]:
     return [
         (entry.path, entry.mode, entry.target, b"".join(map(bytes, tree.read(entry))))
         for entry in tree.entries()

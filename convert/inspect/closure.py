@@ -21,18 +21,25 @@ _STARTS = ("Wants", "Requires", "BindsTo", "Upholds")
 _LINK_FOLDERS = ((b".wants", "systemd-wants"), (b".requires", "systemd-requires"))
 _NEED_SYSINIT = ("service", "socket", "timer", "path")
 _UNITS_MAX = 20_000
+_EARLY_TARGETS = ("sockets.target", "timers.target")
 
 
 def started_units(units: UnitSet, root: str) -> dict[str, Evidence]:
     """Return every unit that starting ``root`` starts, by its own name, with what pulls it in.
 
-    Masked and missing units are left out.
+    Masked and missing units are left out. A root that is missing itself, since systemd is not in
+    the tree, starts what is linked to it and to the targets that come before it.
     """
     found: dict[str, Evidence] = {}
-    queue = deque([units.canonical(root)])
+    top = units.canonical(root)
+    bare: dict[str, Unit] = {}
+    if units.load(top) is None:
+        bare = {name: Unit(UnitName(name), (name,), b"", ()) for name in (top, *_EARLY_TARGETS)}
+    queue = deque(bare or [top])
     seen = set(queue)
     while queue and len(seen) < _UNITS_MAX:
-        unit = units.load(queue.popleft())
+        name = queue.popleft()
+        unit = units.load(name) or bare.get(name)
         if unit is None or unit.is_masked:
             continue
         for name, evidence in _pulled_in(units, unit):

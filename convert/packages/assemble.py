@@ -78,7 +78,7 @@ def assemble(
         raise ConvertError("no package is to be put together")
     ordered = [packages[place] for place in in_order([item.package for item in packages])]
     findings: list[Finding] = []
-    world = World(base, _origin(ordered, requested), limits, _newest(ordered))
+    world = World(base, _origin(packages, requested), limits, _newest(packages))
     system = new_system(world, ordered, findings.append)
     merge_usr(system, ordered)
     for package in ordered:

@@ -89,6 +89,7 @@ def _install(context: Context) -> Outcome:
         _INSTALL_VALUES | _QUIET | {"-d", "--directory", "-D", "-p", "-s", "-T", "--preserve"}
     )
     mode = options.value("-m", "--mode")
+    change = mode_change("755" if mode is None else mode)
     owner, group = options.value("-o", "--owner"), options.value("-g", "--group")
     folder = options.value("-t", "--target-directory")
     operands = list(options.operands)
@@ -108,7 +109,7 @@ def _install(context: Context) -> Outcome:
             made.append(new)
     for path in made:
         if mode is not None:
-            context.system.set_mode(path, mode_change(mode), context.by)
+            context.system.set_mode(path, change, context.by)
         if owner is not None or group is not None:
             context.system.set_owner(path, owner, group, context.by)
     return DONE

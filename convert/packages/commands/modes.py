@@ -65,6 +65,10 @@ def _applied(mode: int, who: str, operator: str, letters: str, kind: Kind) -> in
         return mode | wanted
     if operator == "-":
         return mode & ~wanted
+    # what "=" clears: of folders, only what is named (chmod(1), "SETUID AND SETGID BITS")
+    for name, bit in (("u", 0o4000), ("g", 0o2000), ("o", 0o1000)):
+        if name in classes and (kind is not Kind.FOLDER or name == "o"):
+            mask |= bit
     return mode & ~mask | wanted
 
 

@@ -15,6 +15,7 @@ class LeaveError(Exception):
 
     :ivar kind: ``break``, ``continue``, ``return`` or ``exit``.
     :ivar levels: of loops.
+    :ivar output: what was printed since what is left began; None where that is not known.
     """
 
     def __init__(self, kind: str, levels: int = 1, status: bool | None = None) -> None:
@@ -22,6 +23,7 @@ class LeaveError(Exception):
         self.kind = kind
         self.levels = levels
         self.status = status
+        self.output: str | None = ""
 
 
 class Shell(Protocol):

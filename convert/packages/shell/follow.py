@@ -31,6 +31,8 @@ from convert.packages.shell.syntax import Sequence as Commands
 from convert.packages.shell.values import Expander, Value, Variables, matches
 
 _STEPS_MAX = 20_000
+_DEPTH_MAX = 80
+"""Commands inside commands, those of functions that are called included."""
 _CALLS_MAX = 24
 """Functions inside functions; what is deeper is not followed."""
 
@@ -50,6 +52,7 @@ class Follower:
         self.variables = variables
         self.functions: dict[str, Node] = {}
         self._steps = 0
+        self._depth = 0
         self._calls = 0
         self._doubts: list[str] = []
         self._leaves: list[tuple[str, str]] = []
@@ -57,12 +60,12 @@ class Follower:
         self._line = 1
         self._stdin: str | None = None
 
-    def follow(self, node: Node) -> None:
+    def follow(self, node: Node) -> Outcome:
         """Follow a script to its end."""
         try:
-            self._node(node)
-        except LeaveError:
-            return
+            return self._node(node)
+        except LeaveError as leave:
+            return Outcome(leave.status, leave.output)
 
     @property
     def _doubt(self) -> str:
@@ -76,12 +79,20 @@ class Follower:
         """Return what commands print in a shell of their own."""
         return self._in_subshell(node).output
 
+    def _then(self, first: Outcome, node: Node) -> Outcome:
+        """Follow what comes after ``first``; return what both come to."""
+        try:
+            return after(first, self._node(node))
+        except LeaveError as leave:
+            leave.output = after(first, Outcome(output=leave.output)).output
+            raise
+
     def _in_subshell(self, node: Node) -> Outcome:
         variables, self.variables = self.variables, _copied(self.variables)
         try:
             return self._node(node)
         except LeaveError as leave:
-            return Outcome(leave.status, None)
+            return Outcome(leave.status, leave.output)
         finally:
             self.variables = variables
 
@@ -91,7 +102,14 @@ class Follower:
             if self._steps == _STEPS_MAX + 1:
                 self.host.cannot(self._line, f"it takes more than {_STEPS_MAX:,} steps")
             raise LeaveError("exit")
-        outcome = self._followed(node)
+        if self._depth >= _DEPTH_MAX:
+            self.host.cannot(self._line, "commands are nested too deeply")
+            return UNKNOWN
+        self._depth += 1
+        try:
+            outcome = self._followed(node)
+        finally:
+            self._depth -= 1
         status = {True: "0", None: None}.get(outcome.status)
         self.variables.status = status
         return outcome
@@ -103,14 +121,14 @@ class Follower:
             case Commands():
                 outcome = DONE
                 for command in node.commands:
-                    outcome = after(outcome, self._node(command))
+                    outcome = self._then(outcome, command)
                 return outcome
             case AndOr():
                 return self._and_or(node)
             case Pipeline():
                 return self._pipeline(node)
             case If():
-                return self._if(node.branches, node.otherwise, node.line)
+                return self._if(node)
             case Case():
                 return self._case(node)
             case For():
@@ -161,22 +179,30 @@ class Follower:
         return UNKNOWN
 
     def _and_or(self, node: AndOr) -> Outcome:
-        left = self._node(node.left)
-        wanted = node.operator == "&&"
-        if left.status is (not wanted):
-            return left
-        if left.status is wanted:
-            return after(left, self._node(node.right))
+        outcome = self._node(node.first)
+        for operator, following in node.rest:
+            wanted = operator == "&&"
+            if outcome.status is wanted:
+                outcome = self._then(outcome, following)
+            elif outcome.status is None:
+                outcome = self._may_follow(following, is_end=not wanted)
+        return outcome
+
+    def _may_follow(self, node: Node, *, is_end: bool) -> Outcome:
+        """Follow what is only reached if what comes before turns out so.
+
+        :param is_end: the status of all if it is not reached.
+        """
         statuses: list[bool | None] = []
 
-        def right() -> Outcome:
-            outcome = self._node(node.right)
+        def followed() -> Outcome:
+            outcome = self._node(node)
             statuses.append(outcome.status)
             return outcome
 
-        self._alternatives(f"line {self._line}, what comes before is not known", [right])
-        is_sure = statuses == [not wanted]  # `… || true` is true in either case
-        return Outcome(not wanted if is_sure else None, None)
+        self._alternatives(f"line {self._line}, what comes before is not known", [followed])
+        is_sure = statuses == [is_end]  # `… || true` is true in either case
+        return Outcome(is_end if is_sure else None, None)
 
     def _pipeline(self, node: Pipeline) -> Outcome:
         outcome = DONE
@@ -191,21 +217,33 @@ class Follower:
             return Outcome(not outcome.status, outcome.output)
         return outcome
 
-    def _if(
-        self, branches: Sequence[tuple[Node, Node]], otherwise: Node | None, line: int
-    ) -> Outcome:
-        if not branches:
-            return DONE if otherwise is None else self._node(otherwise)
-        (condition, body), rest = branches[0], branches[1:]
-        status = self._node(condition).status
-        if status is True:
-            return self._node(body)
-        if status is False:
-            return self._if(rest, otherwise, line)
-        return self._alternatives(
-            f"line {line}, a condition is not known",
-            [lambda: self._node(body), lambda: self._if(rest, otherwise, line)],
-        )
+    def _if(self, node: If) -> Outcome:
+        outcome = DONE
+        for place, (condition, body) in enumerate(node.branches):
+            outcome = self._then(outcome, condition)
+            if outcome.status is True:
+                return self._then(outcome, body)
+            if outcome.status is None:
+                return self._unknown_if(node, place)
+        return outcome if node.otherwise is None else self._then(outcome, node.otherwise)
+
+    def _unknown_if(self, node: If, place: int) -> Outcome:
+        """Follow the branches of which one may be taken, from that at ``place`` on."""
+
+        def branch(condition: Node, body: Node) -> Callable[[], Outcome]:
+            def followed() -> Outcome:
+                is_out = self._node(condition).status is False
+                return UNKNOWN if is_out else self._node(body)
+
+            return followed
+
+        first = node.branches[place][1]
+        branches = [lambda: self._node(first)]
+        branches += [branch(*following) for following in node.branches[place + 1 :]]
+        otherwise = node.otherwise
+        if otherwise is not None:
+            branches.append(lambda: self._node(otherwise))
+        return self._alternatives(f"line {node.line}, a condition is not known", branches)
 
     def _case(self, node: Case) -> Outcome:
         text = self._expander().text(node.word)
@@ -357,7 +395,7 @@ class Follower:
         except LeaveError as leave:
             if leave.kind != "return":
                 raise
-            return Outcome(leave.status, None)
+            return Outcome(leave.status, leave.output)
         finally:
             self._calls -= 1
             self.variables.positional = positional

@@ -273,7 +273,8 @@ class Lexer:
             return Variable(name, "length", is_quoted=is_quoted)
         name = self._match(_PARAMETER)
         operator = self._match(_EXPANSION_OPERATOR)
-        argument = self._argument(is_quoted=is_quoted) if operator else ()
+        is_pattern = operator[:1] in {"#", "%"}  # quotes around do not quote a pattern (2.6.2)
+        argument = self._argument(is_quoted=is_quoted and not is_pattern) if operator else ()
         self._close(name)
         return Variable(name, operator, argument, is_quoted)
 

@@ -95,19 +95,21 @@ def _skip_lines(lexer: Lexer) -> None:
 
 
 def _and_or(lexer: Lexer) -> Node:
-    left = _pipeline(lexer)
+    first = _pipeline(lexer)
+    rest: list[tuple[str, Node]] = []
     while (operator := lexer.operator()) in {"&&", "||"}:
         lexer.take(operator)
         _skip_lines(lexer)
-        left = AndOr(left, operator, _pipeline(lexer))
-    return left
+        rest.append((operator, _pipeline(lexer)))
+    return AndOr(first, tuple(rest)) if rest else first
 
 
 def _pipeline(lexer: Lexer) -> Node:
-    is_negated = False
-    while _next_word(lexer) == "!":
-        lexer.position += 1
-        is_negated = not is_negated
+    is_negated = _next_word(lexer) == "!"
+    if is_negated:
+        _take_word(lexer, "!")
+        if _next_word(lexer) == "!":
+            raise lexer.error("a second '!' is none of POSIX")
     commands = [_command(lexer)]
     while lexer.take("|"):
         _skip_lines(lexer)

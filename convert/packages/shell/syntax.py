@@ -88,11 +88,10 @@ class Pipeline:
 
 @dataclass(frozen=True, slots=True)
 class AndOr:
-    """``left && right``, ``left || right``."""
+    """``first && second || third``: each of the rest with the operator before it."""
 
-    left: Node
-    operator: str
-    right: Node
+    first: Node
+    rest: tuple[tuple[str, Node], ...]
 
 
 @dataclass(frozen=True, slots=True)

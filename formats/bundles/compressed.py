@@ -3,7 +3,8 @@
 Disks are read at any place, and these streams only from the front. So they are decompressed once,
 into a temporary file that holes take no room in, and read from there; the user is told.
 
-Not supported: lzma-alone (``.lzma``), lzop, lz4 and compress (``.Z``) files.
+Not supported: lzop and compress (``.Z``) files. The rarer ways that are supported are in
+:mod:`formats.bundles.more_compressed`.
 """
 
 from __future__ import annotations

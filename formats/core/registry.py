@@ -67,6 +67,11 @@ BUILTIN_READERS: tuple[Builtin, ...] = (
     _reader("formats.archives.script", "script", (0, b"#!")),
     _glanced("formats.archives.zip.reader", "zip", may_be_zip),
     Builtin("formats.bundles.compressed:READERS"),
+    Builtin(
+        "formats.bundles.more_compressed:READERS",
+        ("lz4", "lzip", "lzma"),
+        tuple(Signature(0, magic) for magic in (b"\x04\x22\x4d\x18", b"LZIP\x01", b"\x5d\0\0")),
+    ),
     _glanced("formats.bundles.ovf.ova", "ova", may_be_tar),
     _glanced("formats.bundles.ovf.reader", "ovf", may_be_text),
     _glanced("formats.bundles.tar", "tar", may_be_tar),

@@ -43,11 +43,4 @@ BUNDLES: tuple[RecognisedFormat, ...] = (
         "a file compressed with lzop",
         "decompress it with 'lzop -d'",
     ),
-    RecognisedFormat(
-        "lz4",
-        Category.COMPRESSION,
-        (Signature(0, b"\x04\x22\x4d\x18"),),
-        "a file compressed with lz4",
-        "decompress it with 'lz4 -d'",
-    ),
 )

@@ -53,7 +53,6 @@ TOOLS = (
     recipe("swap", 4, "mkswap -f -p 16384 {image}"),
     recipe("swap", 4, "mkswap -f -p 65536 {image}"),
     recipe("7z", 0, "7z a -t7z {image}. {file}", ""),
-    recipe("lz4", 0, "lz4 -q -f {file} {image}", ""),
     recipe("lzop", 0, "lzop -q -o {image} {file}", ""),
 )
 

@@ -221,7 +221,11 @@ class Survey:
     def _found_roots(self) -> list[Content]:
         found = [content for content in self.contents() if content.is_root]
         if not found:
-            snapshots = [node for node in self.leaves() if _is_history(node)]
+            snapshots = [
+                node
+                for node in self.leaves()
+                if _is_history(node) and not node.volume.is_alternative
+            ]
             found = [
                 self.content(node)
                 for node in snapshots

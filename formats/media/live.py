@@ -121,7 +121,7 @@ def find_live_boot(files: MediumFiles) -> list[LiveSystem]:
 def find_archiso(files: MediumFiles) -> list[LiveSystem]:
     """Find ``airootfs`` of Arch Linux, SystemRescue and others, one for each architecture."""
     found: dict[str, LiveSystem] = {}
-    for entry in files.matching(r"[^/]+/[^/]+/airootfs\.(sfs|erofs|img)"):
+    for entry in files.matching(r"([^/]+/[^/]+/)?airootfs\.(sfs|erofs|img)"):
         name = printable(entry.parent)
         found.setdefault(name, LiveSystem(name, (entry.path,)))
     return list(found.values())

@@ -78,5 +78,7 @@ def package_names(index: TreeIndex, pool: Pool) -> str:
 def described(pools: Iterable[Pool]) -> str:
     """Return pools in words: ``/ (1,204 deb packages), /AppStream (3 rpm packages)``."""
     return ", ".join(
-        f"/{printable(pool.folder)} ({pool.packages:,} {pool.system} packages)" for pool in pools
+        f"/{printable(pool.folder)} ({pool.packages:,} {pool.system}"
+        f" {'package' if pool.packages == 1 else 'packages'})"
+        for pool in pools
     )

@@ -142,7 +142,7 @@ def _of_packages(
         )
     base = _base(artifact, options)
     below = TreeIndex(base.tree(), options.limits) if base is not None else None
-    gathered = gather_packages(packages, options, below)
+    gathered = gather_packages(artifact, packages, options, below)
     tree = gathered.tree
     whole = tree if below is None else _over(below.tree, tree, options)
     return Content(

@@ -1,21 +1,51 @@
-"""From the packages that were named to one tree: what they need, opened and put together."""
+"""From the packages that were named to one tree: what they need, opened and put together.
+
+::
+
+    packages given ─┐
+    names (--with) ─┴─► resolve against pools and base ─► open ─► put together
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from convert.options import ConvertOptions
 from convert.packages.assemble import assemble
-from formats.core.errors import AmbiguousError, UnsupportedError
+from convert.packages.installed import installed_packages
+from convert.packages.matching import (
+    EVERY_ARCHITECTURE,
+    STRONG,
+    agrees,
+    offered_by,
+)
+from convert.packages.pool import Pools, open_candidate, open_pools
+from convert.packages.resolve import Resolution, resolve
+from formats.core.errors import AmbiguousError, UnsupportedError, UsageError
 from formats.core.finding import Action, Finding
-from formats.core.package import Operator, Package, PackageSystem, Relation, Requirement
+from formats.core.opener import Artifact
+from formats.core.package import Package, PackageSystem, Relation, Requirement
 from formats.core.tree import Tree, TreeIndex
-from formats.packages.deb.version import satisfies
-from formats.packages.rpm.version import overlaps
 from formats.packages.tree import PackageTree
 
-_STRONG = frozenset({"Depends", "Pre-Depends", "Requires"})
+_DEB_ARCHITECTURES = {
+    "386": "i386",
+    "ppc64le": "ppc64el",
+    "mips64le": "mips64el",
+    "mipsle": "mipsel",
+    "arm": "armhf",
+    "loong64": "loong64",
+}
+_RPM_ARCHITECTURES = {
+    "amd64": "x86_64",
+    "arm64": "aarch64",
+    "386": "i686",
+    "arm": "armv7hl",
+    "loong64": "loongarch64",
+}
+"""Architectures of images → those of packages, where they are not called the same."""
+_MOST_NAMED = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,27 +63,82 @@ class Gathered:
 
 
 def gather_packages(
+    artifact: Artifact,
     packages: Sequence[PackageTree],
     options: ConvertOptions,
     below: TreeIndex | None,
 ) -> Gathered:
-    """Put packages together, over a base where there is one.
+    """Put packages together with what they need, over a base where there is one.
 
-    What they need and nobody gave is told, a finding for each relation.
+    Without pools, what they need and nobody gave is told, a finding for each relation.
 
-    :raises AmbiguousError: if a package is given in two versions.
-    :raises UnsupportedError: for packages of two systems.
+    :param artifact: what the packages are of; pools are closed with it.
+    :param packages: those that were given as files.
+    :param below: the base.
+    :raises AmbiguousError: if a package is given in two versions, or it is not clear whose packages
+        or which architecture is meant.
+    :raises UnsupportedError: for packages of two systems; with pools, for everything that is
+        needed and not in them.
+    :raises UsageError: if packages are named and there is no pool.
     """
     _check(packages)
-    requested = [tree.package for tree in packages]
+    installed = installed_packages(below) if below is not None else ()
+    given = [tree.package for tree in packages]
+    if not options.pools:
+        if options.packages:
+            raise UsageError(
+                f"there is no pool to take {options.packages[0]} from",
+                hint="name a folder, repository or medium with packages: --pool",
+            )
+        has_file = _files_of(packages, below)
+        lacks = tuple(_lacks(given, installed, has_file))
+        return _together(packages, given, options, below, lacks)
+    pools = open_pools(options.pools, artifact, options.spool)
+    architecture = _architecture(given, installed, options, pools)
+    resolution = resolve(
+        given,
+        options.packages,
+        pools,
+        installed,
+        architecture,
+        _files_of(packages, below),
+    )
+    context = artifact.lend()
+    opened = [open_candidate(addition.candidate, context) for addition in resolution.additions]
+    named = [
+        tree.package
+        for tree, addition in zip(opened, resolution.additions, strict=True)
+        if addition.is_named
+    ]
+    _refuse_nothing([*packages, *opened], resolution)
+    findings = (
+        *_told(resolution),
+        *_essentials([*given, *(tree.package for tree in opened)], pools, below),
+    )
+    return _together([*packages, *opened], [*given, *named], options, below, findings)
+
+
+def _together(
+    packages: Sequence[PackageTree],
+    requested: Sequence[Package],
+    options: ConvertOptions,
+    below: TreeIndex | None,
+    findings: Sequence[Finding],
+) -> Gathered:
     assembled = assemble(
         packages,
         requested=[package.name for package in requested],
         base=below.tree if below is not None else None,
         limits=options.limits,
     )
-    lacks = tuple(_lacks(requested)) if below is None else ()
-    return Gathered(assembled.tree, (*assembled.findings, *lacks), tuple(requested), len(requested))
+    names = {package.name for package in requested}
+    others = [tree.package for tree in packages if tree.package.name not in names]
+    return Gathered(
+        assembled.tree,
+        (*findings, *assembled.findings),
+        (*requested, *others),
+        len(requested),
+    )
 
 
 def _check(packages: Sequence[PackageTree]) -> None:
@@ -71,39 +156,137 @@ def _check(packages: Sequence[PackageTree]) -> None:
             )
 
 
-def _lacks(packages: Sequence[Package]) -> Iterator[Finding]:
-    """Yield a finding for each requirement that none of the packages meets."""
+def _files_of(packages: Sequence[PackageTree], below: TreeIndex | None) -> Callable[[str], bool]:
+    """Return what tells whether an absolute path is in one of the packages, or the base."""
+    paths: set[bytes] = set()
+    for tree in packages:
+        if tree.package.system is PackageSystem.RPM:  # others do not ask for paths
+            paths.update(entry.path for entry in tree.entries())
+
+    def has_file(path: str) -> bool:
+        name = path.strip("/").encode("utf-8", "surrogateescape")
+        return name in paths or (below is not None and below.resolve(name) is not None)
+
+    return has_file
+
+
+def _architecture(
+    given: Sequence[Package],
+    installed: Sequence[Package],
+    options: ConvertOptions,
+    pools: Pools,
+) -> str:
+    """Return the architecture of the root: of what was given, the base, the platform, the pools.
+
+    :raises AmbiguousError: if nothing says it, and pools have several.
+    """
+    pooled = [candidate.package for candidate in pools.candidates]
+    for packages in (given, installed):
+        found = _native(packages)
+        if found:
+            return found[0]
+    system = next((package.system for package in (*given, *installed, *pooled)), None)
+    if options.platform is not None:
+        name = options.platform[1]
+        is_rpm = system is PackageSystem.RPM
+        return (_RPM_ARCHITECTURES if is_rpm else _DEB_ARCHITECTURES).get(name, name)
+    found = sorted(_native(pooled))
+    if len(found) > 1:
+        raise AmbiguousError(
+            f"the pools have packages for {', '.join(found[:_MOST_NAMED])}",
+            hint="name one: --platform linux/amd64",
+        )
+    return found[0] if found else ""
+
+
+def _native(packages: Sequence[Package]) -> list[str]:
+    """Return architectures, each once, in their order."""
+    return [
+        name
+        for name in dict.fromkeys(package.architecture for package in packages)
+        if name not in EVERY_ARCHITECTURE
+    ]
+
+
+def _refuse_nothing(packages: Sequence[PackageTree], resolution: Resolution) -> None:
+    if not packages:
+        raise UnsupportedError(
+            f"the base has everything already: {', '.join(map(str, resolution.present))}",
+            hint="nothing has to be added: use the base as it is",
+        )
+
+
+def _told(resolution: Resolution) -> Iterator[Finding]:
+    for addition in resolution.additions:
+        package = addition.candidate.package
+        former = addition.former
+        place = f", in place of the base's {former.version}" if former is not None else ""
+        evidence = f"{package.version}, {addition.reason}{place}"
+        yield Finding("package-added", package.name.encode(), Action.ADDED, evidence)
+    for package in resolution.present:
+        evidence = f"{package.version} is in the base already; it is not added again"
+        yield Finding("package-present", package.name.encode(), Action.REPORTED, evidence)
+    for text in resolution.conflicts:
+        name = text.partition(" ")[0].encode()
+        yield Finding("package-conflict", name, Action.REPORTED, text)
+
+
+def _essentials(
+    packages: Sequence[Package], pools: Pools, below: TreeIndex | None
+) -> Iterator[Finding]:
+    """Tell which packages every system of the kind has, and this one will not.
+
+    They are not added: a container seldom needs them, and who wants them takes a base.
+    """
+    if below is not None:
+        return
+    there = {package.name for package in packages}
+    names = {
+        candidate.package.name
+        for candidate in pools.candidates
+        if candidate.package.is_essential and candidate.package.name not in there
+    }
+    if names:
+        evidence = (
+            f"essential packages that nothing depends on are not added: {', '.join(sorted(names))};"
+            " take a base, or name those that are needed with --with"
+        )
+        yield Finding("essential-left-out", b"", Action.REPORTED, evidence)
+
+
+def _lacks(
+    packages: Sequence[Package],
+    installed: Sequence[Package],
+    has_file: Callable[[str], bool],
+) -> Iterator[Finding]:
+    """Yield a finding for each requirement that nothing meets."""
+    there: dict[str, list[tuple[Package, Relation]]] = {}
+    for package in (*packages, *installed):
+        for offered in offered_by(package):
+            there.setdefault(offered.name, []).append((package, offered))
     told: set[str] = set()
     for package in packages:
         for requirement in package.requirements:
             text = str(requirement)
-            if requirement.when not in _STRONG or text in told or _is_met(requirement, packages):
+            if requirement.when not in STRONG or text in told:
+                continue
+            if _is_met(requirement, there, has_file):
                 continue
             told.add(text)
             evidence = f"needs {text} ({requirement.when}), which is not among the packages"
             yield Finding("dependency-missing", package.name.encode(), Action.REPORTED, evidence)
 
 
-def _is_met(requirement: Requirement, packages: Sequence[Package]) -> bool:
+def _is_met(
+    requirement: Requirement,
+    there: dict[str, list[tuple[Package, Relation]]],
+    has_file: Callable[[str], bool],
+) -> bool:
     return any(
-        meets(package, relation) for relation in requirement.alternatives for package in packages
+        (relation.name.startswith("/") and has_file(relation.name))
+        or any(
+            agrees(package.system, offered, relation)
+            for package, offered in there.get(relation.name, ())
+        )
+        for relation in requirement.alternatives
     )
-
-
-def meets(package: Package, relation: Relation) -> bool:
-    """Tell whether a package is, or provides, what a relation means."""
-    own = Relation(package.name, Operator.EQUAL, package.version)
-    for offered in (own, *package.provides):
-        if offered.name == relation.name and _overlaps(package.system, offered, relation):
-            return True
-    return package.system is PackageSystem.RPM and relation.name.encode()[1:] in package.digests
-
-
-def _overlaps(system: PackageSystem, offered: Relation, wanted: Relation) -> bool:
-    if system is PackageSystem.RPM:
-        return overlaps(offered, wanted)
-    if wanted.operator is Operator.ANY:
-        return True
-    # deb-control(5): only what is provided with a version meets a relation with one
-    is_stated = offered.operator is Operator.EQUAL
-    return is_stated and satisfies(offered.version, wanted.operator, wanted.version)

@@ -140,6 +140,10 @@ class Artifact:
         ]
         self.nodes += self._opener.assemble_groups()
 
+    def lend(self) -> OpenContext:
+        """Return what readers are lent, for who opens more than what the user named."""
+        return _Context(self._opener, NoSiblings(), _Depth(1))
+
     def divide(self, node: Node, find: Callable[[OpenContext], Volumes | None]) -> bool:
         """Let a node whose tree holds systems be these instead, and open them.
 
@@ -150,8 +154,7 @@ class Artifact:
         :returns: whether there was anything.
         :raises ConvertError: what ``find`` raises.
         """
-        context = _Context(self._opener, NoSiblings(), _Depth(1))
-        volumes = find(context)
+        volumes = find(self.lend())
         if volumes is None:
             return False
         node.facts.update(volumes.facts)

@@ -180,6 +180,8 @@ class _Walk:
                     self._look(folder, folder.names.pop())
                 else:
                     os.close(self._way.pop().handle)
+        except OSError as error:  # of the root; what lies below is named where it is looked at
+            raise _failed(self._origin, b"", error) from error
         finally:
             for folder in self._way:
                 os.close(folder.handle)

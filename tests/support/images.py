@@ -8,7 +8,7 @@ import platform
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -104,16 +104,19 @@ def image_files(layout: Path) -> dict[str, str]:
 
 
 @contextmanager
-def registry(folder: Path) -> Iterator[str]:
-    """Run a registry that keeps its blobs in ``folder``; give its ``host:port``."""
+def registry(folder: Path, more: Mapping[str, Any] | None = None) -> Iterator[str]:
+    """Run a registry that keeps its blobs in ``folder``; give its ``host:port``.
+
+    ``more`` is added to its configuration.
+    """
     need("docker-registry")
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{found.getsockname()[1]}"
     settings = folder / "registry.yml"
     storage = {"filesystem": {"rootdirectory": str(folder / "registry")}}
-    # JSON is YAML
-    settings.write_text(json.dumps({"version": 0.1, "storage": storage, "http": {"addr": address}}))
+    content = {"version": 0.1, "storage": storage, "http": {"addr": address}, **(more or {})}
+    settings.write_text(json.dumps(content))  # JSON is YAML
     with (folder / "registry.log").open("wb") as log:
         server = subprocess.Popen(
             ["docker-registry", "serve", settings],

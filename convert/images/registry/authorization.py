@@ -110,9 +110,7 @@ class Authorizer:
             raise failed(self._origin, f"sends us for a token to {quoted(realm[:100])}")
         is_plain = scheme == "http" and self._access.may_be_plain(parts.netloc)
         if parts.scheme == "http" and not is_plain:
-            raise failed(
-                self._origin, f"wants a token to be fetched without TLS from {quoted(host)}"
-            )
+            raise failed(self._origin, f"sends us for a token to {quoted(host)}, without TLS")
         return realm
 
     def _read_token(self, response: BaseHTTPResponse) -> str:

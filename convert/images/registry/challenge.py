@@ -11,7 +11,7 @@ _WORD: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _PARAMETER: Final = re.compile(
     rf"\s*(?P<name>{_WORD})\s*=\s*(?:\"(?P<quoted>(?:[^\"\\]|\\.)*)\"|(?P<plain>{_WORD}))\s*,?"
 )
-_SCHEME: Final = re.compile(rf"[\s,]*(?P<scheme>{_WORD})(?:\s+|$)(?!\s*=)")
+_SCHEME: Final = re.compile(rf"[\s,]*(?P<scheme>{_WORD})(?:\s+|\s*,|$)(?!\s*=)")
 _HEADER_CHARACTERS: Final = 8192
 
 

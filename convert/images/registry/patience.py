@@ -10,6 +10,7 @@ from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
     IncompleteRead,
+    NewConnectionError,
     ProtocolError,
     ReadTimeoutError,
 )
@@ -17,7 +18,13 @@ from urllib3.response import BaseHTTPResponse
 
 AGAIN: Final = frozenset({408, 429, 500, 502, 503, 504})
 """Answers that may be better next time; 401 and 403 never are."""
-_BROKEN: Final = (ConnectTimeoutError, IncompleteRead, ProtocolError, ReadTimeoutError)
+_BROKEN: Final = (
+    ConnectTimeoutError,
+    IncompleteRead,
+    NewConnectionError,
+    ProtocolError,
+    ReadTimeoutError,
+)
 _TRIES: Final = 6
 _TOTAL_SECONDS: Final = 900.0
 _FIRST_PAUSE_SECONDS: Final = 1.0
@@ -41,7 +48,8 @@ class Patience:
 
     def wait_after(self, error: HTTPError) -> bool:
         """Do as :meth:`wait` where a connection broke; one that was never there is not retried."""
-        return isinstance(error, _BROKEN) and self.wait()
+        is_broken = isinstance(error, _BROKEN) and not isinstance(error, NewConnectionError)
+        return is_broken and self.wait()
 
     def wait(self, response: BaseHTTPResponse | None = None) -> bool:
         """Wait before the next try; False if there shall be none.

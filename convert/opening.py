@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from convert.handover import second_engine
-from convert.images.reference import folder_of, is_image
+from convert.images.reference import folder_of, is_image, is_stated_folder
 from convert.images.registry.access import RegistryAccess
 from convert.keys import read_keys
 from convert.oci.config import ImageConfig
@@ -117,7 +117,7 @@ def _input(
     if folder is not None:
         from convert.images.folder import open_folder  # noqa: PLC0415 - likewise
 
-        below = open_folder(folder, options.limits, is_stated=source != os.fspath(folder))
+        below = open_folder(folder, options.limits, is_stated=is_stated_folder(source))
         resources.callback(below.close)
         notes += below.findings
         return _as_volume(source, below)

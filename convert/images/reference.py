@@ -14,6 +14,11 @@ from formats.core.errors import ConvertError, UsageError, quoted
 _STORED: Final = ("oci:", "oci-archive:", "docker-archive:")
 _REGISTRY: Final = "docker://"
 _FOLDER: Final = "dir:"
+_DETOURS: Final = {
+    "docker-daemon:": "save it first: docker save -o FILE NAME, then docker-archive:FILE",
+    "containers-storage:": "save it first: podman save -o FILE NAME, then docker-archive:FILE",
+}
+"""What reaches a place that is not read directly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +56,25 @@ ImageReference: TypeAlias = ImageDestination | RegistryReference
 
 def is_image(text: str) -> bool:
     """Tell whether a source or base is spelled as a container image."""
-    return text.startswith((*_STORED, "docker:"))
+    return text.startswith((*_STORED, "docker:", *_DETOURS))
+
+
+def is_stated_folder(text: str) -> bool:
+    """Tell whether a source is ``dir:PATH``."""
+    return text.startswith(_FOLDER)
 
 
 def folder_of(text: str) -> Path | None:
-    """Return the folder of ``dir:PATH``, or of the path of one; None for anything else."""
-    if text.startswith(_FOLDER):
-        return Path(text.removeprefix(_FOLDER))
-    path = Path(text)
-    return path if path.is_dir() else None
+    """Return the folder of ``dir:PATH``, or of the path of one; None for anything else.
+
+    :raises UsageError: for ``dir:`` without a path.
+    """
+    if not is_stated_folder(text):
+        return Path(text) if Path(text).is_dir() else None
+    path = text.removeprefix(_FOLDER)
+    if not path:
+        raise UsageError("dir: names no path")
+    return Path(path)
 
 
 def parse_reference(text: str) -> ImageReference:
@@ -69,6 +84,9 @@ def parse_reference(text: str) -> ImageReference:
     """
     if text.startswith(_REGISTRY):
         return RegistryReference.parse(text.removeprefix(_REGISTRY))
+    for transport, detour in _DETOURS.items():
+        if text.startswith(transport):
+            raise UsageError(f"{transport} is not read directly", hint=detour)
     if not text.startswith(_STORED):
         raise UsageError(
             f"{quoted(text)} is not an image",

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from convert.handover import second_engine
 from convert.images.reference import folder_of, is_image, is_stated_folder
-from convert.images.registry.access import RegistryAccess
 from convert.keys import read_keys
 from convert.oci.config import ImageConfig
 from convert.oci.descriptor import Platform
@@ -77,6 +76,7 @@ def open_base(
         :func:`convert.images.opening.open_image` says.
     """
     from convert.images.opening import open_image  # noqa: PLC0415 - files are opened without it
+    from convert.images.registry.access import RegistryAccess  # noqa: PLC0415 - likewise
 
     if platform is None and isinstance(options, ConvertOptions) and options.platform:
         system, architecture, variant = options.platform

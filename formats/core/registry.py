@@ -64,6 +64,11 @@ def _glanced(module: str, name: str, glance: Callable[[ByteSource], bool]) -> Bu
 
 BUILTIN_READERS: tuple[Builtin, ...] = (
     _reader("formats.archives.ar", "ar", (0, b"!<arch>\n"), (0, b"!<thin>\n")),
+    _reader(
+        "formats.archives.cpio.reader",
+        "cpio",
+        *((0, magic) for magic in (b"070701", b"070702", b"070707", b"\xc7\x71", b"\x71\xc7")),
+    ),
     _reader("formats.archives.script", "script", (0, b"#!")),
     _glanced("formats.archives.zip.reader", "zip", may_be_zip),
     Builtin("formats.bundles.compressed:READERS"),

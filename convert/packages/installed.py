@@ -1,48 +1,141 @@
 """Which packages a root has, by the databases of its package managers.
 
-dpkg: ``/var/lib/dpkg/status`` (deb-control(5), dpkg(1) for its states), and ``status.d`` of images
-without dpkg.
+dpkg: ``status`` (deb-control(5), dpkg(1) for states), ``status.d`` of images without dpkg;
+rpm: :mod:`formats.packages.rpm.installed`; apk: apk-v2 "installed database" of the Alpine wiki;
+pacman: alpm-db-desc(5).
+
+Of dpkg's and rpm's packages all is read that resolving needs, of others who they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from formats.core.errors import CorruptError
+from formats.core.errors import ConvertError
 from formats.core.limits import GIB
-from formats.core.package import Package
+from formats.core.origin import file_origin
+from formats.core.package import Package, PackageSystem
 from formats.core.tree import TreeIndex
-from formats.packages.deb.control import describe
+from formats.packages.deb.control import describe as describe_deb
 from formats.packages.deb.stanzas import parse_stanza, read_stanzas
 
-_STATUS = b"var/lib/dpkg/status"
-_STATUS_FOLDER = b"var/lib/dpkg/status.d"
+_DPKG = b"var/lib/dpkg/status"
+_DPKG_FOLDER = b"var/lib/dpkg/status.d"
 _DIGESTS = b".md5sums"
 _INSTALLED = frozenset({"installed", "triggers-awaited", "triggers-pending"})
-_FACTS = ("multi-arch", "priority")
+"""States of packages that others can rely on."""
+_DEB_FACTS = ("multi-arch", "priority")
+_RPM_FOLDERS = (b"usr/lib/sysimage/rpm", b"var/lib/rpm", b"usr/share/rpm")
+"""Of present distributions, of older ones, and of ostree."""
+_APK = (b"lib/apk/db/installed", b"usr/lib/apk/db/installed")
+_PACMAN = b"var/lib/pacman/local"
+_DATABASE_BYTES = GIB
 
 
 def installed_packages(index: TreeIndex) -> tuple[Package, ...]:
     """Return the packages of a root, in the order of its databases.
 
     :raises CorruptError: if a database is damaged.
+    :raises LimitError: if one is larger than any that is known.
+    :raises UnsupportedError: if one is of a form that is not read.
     """
-    return tuple(_dpkg(index))
+    return tuple(package for read in (_dpkg, _rpm, _apk, _pacman) for package in read(index))
 
 
 def _dpkg(index: TreeIndex) -> Iterator[Package]:
-    origin = index.tree.origin
-    text = index.content(_STATUS, GIB)
-    if text is not None:
-        for stanza in read_stanzas([text], origin, index.limits):
-            fields = parse_stanza(stanza)
-            if fields.get("status", "").rpartition(" ")[2] in _INSTALLED:
-                yield describe(fields, facts=_FACTS)
-    for entry in index.children(_STATUS_FOLDER):
-        content = None if entry.name.endswith(_DIGESTS) else index.content(entry.path)
-        if content:
-            for stanza in read_stanzas([content], origin, index.limits):
-                try:
-                    yield describe(parse_stanza(stanza), facts=_FACTS)
-                except CorruptError as error:
-                    raise error.at(origin) from None
+    for fields in _stanzas(index, _DPKG):
+        if fields.get("status", "").rpartition(" ")[2] in _INSTALLED:
+            yield _deb(index, fields, _DPKG)
+    for entry in index.children(_DPKG_FOLDER):
+        if not entry.name.endswith(_DIGESTS):  # of its files
+            for fields in _stanzas(index, entry.path):
+                yield _deb(index, fields, entry.path)
+
+
+def _stanzas(index: TreeIndex, path: bytes) -> Iterator[Mapping[str, str]]:
+    text = index.content(path, _DATABASE_BYTES)
+    origin = file_origin(index.tree.origin, path)
+    for stanza in read_stanzas([text or b""], origin, index.limits):
+        try:
+            yield parse_stanza(stanza)
+        except ConvertError as error:
+            raise error.at(origin) from None
+
+
+def _deb(index: TreeIndex, fields: Mapping[str, str], path: bytes) -> Package:
+    try:
+        return describe_deb(fields, facts=_DEB_FACTS)
+    except ConvertError as error:
+        raise error.at(file_origin(index.tree.origin, path)) from None
+
+
+def _rpm(index: TreeIndex) -> Iterator[Package]:
+    """Yield the packages of the first database there is: others are left behind by conversions."""
+    from formats.packages.rpm.installed.headers import (  # noqa: PLC0415 - few roots have one
+        FILES,
+        LOG,
+        SQLITE,
+        read_headers,
+    )
+    from formats.packages.rpm.package import describe  # noqa: PLC0415
+
+    places = ((folder, name) for folder in _RPM_FOLDERS for name in FILES)
+    for folder, name in places:
+        path = folder + b"/" + name
+        data = index.content(path, _DATABASE_BYTES)
+        if not data:
+            continue
+        log = index.content(folder + b"/" + LOG, _DATABASE_BYTES) if name == SQLITE else None
+        origin = file_origin(index.tree.origin, path)
+        for header in read_headers(name, data, log or b"", origin, index.limits):
+            package = describe(header, ())
+            if package.name != "gpg-pubkey":  # keys are kept as if they were packages
+                yield package
+        return
+
+
+def _apk(index: TreeIndex) -> Iterator[Package]:
+    """Yield the packages of apk: paragraphs of lines like ``P:musl``."""
+    text = next((text for path in _APK if (text := index.content(path, _DATABASE_BYTES))), b"")
+    for paragraph in text.decode("utf-8", "surrogateescape").split("\n\n"):
+        fields: dict[str, str] = {}
+        for line in paragraph.split("\n"):
+            name, _, value = line.partition(":")
+            if len(name) == 1 and name != "F":
+                fields.setdefault(name, value)
+            elif name == "F":  # from here on the lines are about files
+                break
+        yield from _named(PackageSystem.APK, fields, "P", "V", "A", "T", "o")
+
+
+def _pacman(index: TreeIndex) -> Iterator[Package]:
+    """Yield the packages of pacman: of each a folder with a file ``desc``."""
+    for folder in index.children(_PACMAN):
+        text = index.content(folder.path + b"/desc") or b""
+        fields: dict[str, str] = {}
+        for paragraph in text.decode("utf-8", "surrogateescape").split("\n\n"):
+            name, _, value = paragraph.strip("\n").partition("\n")
+            fields[name] = value
+        names = ("%NAME%", "%VERSION%", "%ARCH%", "%DESC%", "%BASE%")
+        yield from _named(PackageSystem.PACMAN, fields, *names)
+
+
+def _named(
+    system: PackageSystem,
+    fields: Mapping[str, str],
+    name: str,
+    version: str,
+    architecture: str,
+    summary: str,
+    source: str,
+) -> Iterator[Package]:
+    """Yield the package that fields of these names are of; nothing where there is none."""
+    if fields.get(name) and fields.get(version):
+        yield Package(
+            system,
+            fields[name],
+            fields[version],
+            fields.get(architecture, ""),
+            fields.get(summary, ""),
+            fields.get(source, ""),
+        )

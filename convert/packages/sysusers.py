@@ -61,6 +61,8 @@ def _add(system: System, line: Declared) -> None:
     if "%" in line.name:
         raise AccountError("its name depends on the machine")
     if line.kind == "m":
+        if line.number == _UNSET:
+            raise AccountError("the group is missing")
         if line.name not in accounts.users:
             _user(system, line, User(line.name, 0, 0))
         accounts.add_group(line.number)

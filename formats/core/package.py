@@ -17,6 +17,9 @@ class PackageSystem(Enum):
 
     DEB = "deb"
     RPM = "rpm"
+    APK = "apk"
+    """Alpine's; known from databases only, as is the next."""
+    PACMAN = "pacman"
 
 
 class Operator(Enum):

@@ -47,7 +47,9 @@ class File:
 
     :ivar layer: number of the layer that brought it, from 0; folders count for the last that
         mentions them.
-    :ivar member: where its content is.
+    :ivar offset: where its content begins in its layer's tar.
+    :ivar size: bytes of content.
+    :ivar sparse: its member, if the tar does not hold all of the content.
     :ivar children: of a folder, by name; None for anything else.
     """
 
@@ -57,9 +59,11 @@ class File:
         "gid",
         "kind",
         "layer",
-        "member",
         "mode",
         "mtime_ns",
+        "offset",
+        "size",
+        "sparse",
         "target",
         "uid",
         "xattrs",
@@ -69,11 +73,11 @@ class File:
         self.kind = kind
         self.mode = mode
         self.layer = layer
-        self.uid = self.gid = self.mtime_ns = 0
+        self.uid = self.gid = self.mtime_ns = self.offset = self.size = 0
         self.target: bytes | None = None
         self.device: tuple[int, int] | None = None
         self.xattrs: tuple[tuple[bytes, bytes], ...] = ()
-        self.member: TarMember | None = None
+        self.sparse: TarMember | None = None
         self.children: dict[bytes, File] | None = {} if kind is Kind.FOLDER else None
 
 
@@ -289,8 +293,9 @@ def _describe(file: File, member: TarMember, layer: int) -> None:
     file.mtime_ns = member.mtime_ns
     file.xattrs = _xattrs(member)
     file.target, file.device = member.target, member.device
-    if member.size:
-        file.member = member.without_records()
+    file.offset, file.size = member.offset, member.size
+    if member.regions is not None:
+        file.sparse = member.without_records()
 
 
 def _xattrs(member: TarMember) -> tuple[tuple[bytes, bytes], ...]:

@@ -12,7 +12,7 @@ from formats.core.errors import LimitError, quoted
 from formats.core.finding import Finding
 from formats.core.limits import MIB, Limits
 from formats.core.origin import Origin
-from formats.core.source import BytesLike, ByteSource, MemorySource
+from formats.core.source import BytesLike, ByteSource, slice_source
 from formats.core.tree import TreeInfo
 
 _BLOCK_BYTES: Final = MIB
@@ -87,18 +87,18 @@ class ImageTree:
                 origin=self.origin,
             )
         file = self._files[entry.node]
-        if file.member is None:
-            return MemorySource(b"", origin)
-        return file.member.source(self._tars[file.layer], origin)
+        tar = self._tars[file.layer]
+        if file.sparse is not None:
+            return file.sparse.source(tar, origin)
+        return slice_source(tar, file.offset, file.size, origin)
 
     def will_read(self, entries: Sequence[Entry]) -> None:
         """See :class:`~formats.core.tree.Tree`."""
         ranges: dict[int, list[tuple[int, int]]] = {}
         for entry in entries:
             file = self._files[entry.node]
-            if file.member is not None:
-                wanted = (file.member.offset, file.member.stored_bytes)
-                ranges.setdefault(file.layer, []).append(wanted)
+            if file.size and file.sparse is None:
+                ranges.setdefault(file.layer, []).append((file.offset, file.size))
         for layer, wanted_of_it in ranges.items():
             self._tars[layer].will_need(wanted_of_it)
 
@@ -112,7 +112,7 @@ def _entry(path: bytes, file: File, node: int, first_path: bytes) -> Entry:
         uid=file.uid,
         gid=file.gid,
         mtime_ns=file.mtime_ns,
-        size=file.member.size if file.member is not None else 0,
+        size=file.size,
         target=first_path if is_link else file.target,
         device=file.device,
         xattrs=file.xattrs,

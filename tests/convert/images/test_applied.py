@@ -18,7 +18,7 @@ from tests.support.containers import podman
 from tests.support.images import skopeo, umoci_unpacked
 from tests.support.layers import M, layer, write_image_of
 from tests.support.listing import Row, difference, kernel_listing, tree_listing
-from tests.support.programs import need_root
+from tests.support.programs import need, need_root, run
 
 Open = Callable[..., OpenedImage]
 
@@ -183,6 +183,21 @@ def test_a_file_can_be_read_from_any_place(opened: Open, tmp_path: Path) -> None
     tree = tree_of(opened, tmp_path / "layout", BASE, PLAIN)
     entry = next(entry for entry in tree.entries() if entry.path == b"folder")
     assert bytes(tree.open(entry).read_at(4, 6)) == b"a file"
+
+
+def test_sparse_members_are_read(opened: Open, tmp_path: Path) -> None:
+    need("tar")
+    place = tmp_path / "place"
+    place.mkdir()
+    with (place / "sparse").open("wb") as file:
+        file.seek(1 << 20)
+        file.write(b"data")
+    (place / "empty").touch()
+    run("tar", "--sparse", "--format=posix", "-cf", tmp_path / "a.tar", "-C", place, ".")
+    tree = tree_of(opened, tmp_path / "layout", (tmp_path / "a.tar").read_bytes())
+    assert (tmp_path / "a.tar").stat().st_size < 1 << 20
+    kernel = {path: row.digest for path, row in kernel_listing(place).items()}
+    assert {path: row.digest for path, row in by_path(tree).items()} == kernel
 
 
 def test_a_repeated_member_is_told_of(opened: Open, tmp_path: Path) -> None:

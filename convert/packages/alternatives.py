@@ -63,6 +63,13 @@ class Alternative:
                 yield link, f"/etc/alternatives/{name}"
                 yield f"/etc/alternatives/{name}", best.followers[name]
 
+    def unused_links(self) -> Iterator[str]:
+        """Yield the links of what does not go with the choice that counts."""
+        followers = self.best.followers if self.best is not None else {}
+        for name, link in self.follower_links.items():
+            if name not in followers:
+                yield from (link, f"/etc/alternatives/{name}")
+
     def record(self) -> str:
         """Return dpkg's file of it."""
         names = sorted(self.follower_links)

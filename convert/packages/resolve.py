@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from convert.packages.explain import unmet
 from convert.packages.market import Item, Market, Stand
-from convert.packages.matching import STRONG, excludes, meant
+from convert.packages.matching import STRONG, excludes, meant, offered_by
 from convert.packages.pool import Pools
 from convert.packages.pools.files import Candidate
 from formats.core.errors import UnsupportedError
@@ -241,6 +241,10 @@ class _Choice:
     bad: set[Item]
     chosen: dict[Item, str] = field(default_factory=dict)
     by_name: dict[str, Item] = field(default_factory=dict)
+    standing_for: dict[str, list[Item]] = field(default_factory=dict)
+    """What is given or chosen, by the names it stands for."""
+    against: dict[str, list[Item]] = field(default_factory=dict)
+    """The same by the names that it conflicts with."""
 
     def resolution(self) -> Resolution:
         """Choose all that is needed.
@@ -249,7 +253,7 @@ class _Choice:
         """
         self.by_name = {item.package.name: item for item in self.market.base}
         for item in self.market.given:
-            self.by_name[item.package.name] = item
+            self._add(item)
         for need in self.graph.request.needs:
             self._meet(need, "asked for by name")
         named = frozenset(self.chosen)
@@ -282,7 +286,7 @@ class _Choice:
                 clash = self._clash(item, reason)
                 if clash is None:
                     self.chosen[item] = reason
-                    self.by_name[item.package.name] = item
+                    self._add(item)
                     return item
                 first = first or clash
         if first is None:  # a base's package met it, whose place another one took
@@ -302,7 +306,7 @@ class _Choice:
             before = self.chosen.get(there, "given")
             text = f"{item.package} ({reason}) and {there.package} ({before}) are both needed"
             return _ClashError(item, there, text)
-        for other in (*self.chosen, *self.market.given):
+        for other in self._opponents(item):
             why = excludes(item.package, other.package)
             by = item if why is not None else other
             why = why or excludes(other.package, item.package)
@@ -314,6 +318,20 @@ class _Choice:
                 )
                 return _ClashError(item, other, text)
         return None
+
+    def _add(self, item: Item) -> None:
+        self.by_name[item.package.name] = item
+        for offered in offered_by(item.package):
+            self.standing_for.setdefault(offered.name, []).append(item)
+        for relation in item.package.conflicts:
+            self.against.setdefault(relation.name, []).append(item)
+
+    def _opponents(self, item: Item) -> Iterator[Item]:
+        """Yield what may conflict with a package, as one of both names the other."""
+        for relation in item.package.conflicts:
+            yield from self.standing_for.get(relation.name, ())
+        for offered in offered_by(item.package):
+            yield from self.against.get(offered.name, ())
 
     def _result(self, named: frozenset[Item]) -> Resolution:
         base = {item.package.name: item.package for item in self.market.base}

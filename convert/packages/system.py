@@ -140,6 +140,7 @@ class System:
             real,
             Kind.FILE,
             old.mode if mode is None else mode,
+            gid=self.world.inherited(real)[0],
             mtime_ns=self.world.mtime_ns,
             size=old.size,
         )
@@ -259,7 +260,13 @@ class System:
         :raises DeedError: if something else is where one of them would be.
         """
         alternative = self.alternatives.get(name)
-        for path, target in alternative.links() if alternative is not None else ():
+        if alternative is None:
+            return
+        for path in alternative.unused_links():
+            unused = self.item(path, follow=False)
+            if unused is not None and not unused.is_base and unused.entry.kind is Kind.SYMLINK:
+                self.world.remove(unused.entry.path)
+        for path, target in alternative.links():
             there = self.item(path, follow=False)
             if there is not None and there.entry.kind is not Kind.SYMLINK:
                 raise DeedError(f"'{path}' is there already")

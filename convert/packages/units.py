@@ -13,7 +13,7 @@ from convert.inspect.command_line import UnitName, expand_specifiers, specifiers
 from convert.inspect.text import encoded
 from convert.inspect.unit_file import Setting, parse_unit, split_words, values
 from convert.packages.system import DeedError, System
-from convert.packages.world import Item
+from convert.packages.world import Item, Stored
 from formats.core.entry import Kind
 from formats.core.finding import Action
 
@@ -66,7 +66,9 @@ def _unit_path(system: System, name: str) -> str | None:
         for folder in _FOLDERS:
             item = system.item(f"{folder}/{candidate}") if candidate else None
             if item is not None and item.entry.kind is Kind.FILE and item.entry.size:
-                return f"{folder}/{candidate}"
+                content = item.content  # the package's own spelling of the path: /lib or /usr/lib
+                path = content.entry.path if isinstance(content, Stored) else item.entry.path
+                return "/" + path.decode("utf-8", "surrogateescape")
     return None
 
 

@@ -19,6 +19,7 @@ from formats.core.origin import Origin
 from formats.core.tree import Tree
 
 FILES = frozenset({Kind.FILE, Kind.HARDLINK})
+_SETGID = 0o2000
 BASE = "the base"
 """What stands for a package's name at the paths of the base."""
 
@@ -174,12 +175,16 @@ class World:
         :raises LimitError: for too many or too long paths.
         """
         path = item.entry.path
-        if len(self._items) >= self.limits.entries or len(path) > self.limits.path_bytes:
-            raise LimitError(
-                f"there are more than {self.limits.entries:,} paths, or {quoted(path[:200])} is"
-                f" longer than {self.limits.path_bytes:,} bytes",
-                origin=self.origin,
+        limits = self.limits
+        if len(self._items) >= limits.entries:
+            message = f"there are more than {limits.entries:,} paths"
+            raise LimitError(message, origin=self.origin)
+        if len(path) > limits.path_bytes or path.count(b"/") >= limits.depth:
+            message = (
+                f"a path of {len(path):,} bytes, {quoted(path[:100])} …, is longer than"
+                f" {limits.path_bytes:,} or has more than {limits.depth:,} folders"
             )
+            raise LimitError(message, origin=self.origin)
         if path:
             self._make_parents(path)
             self._children.setdefault(item.entry.parent, set()).add(path)
@@ -189,9 +194,11 @@ class World:
             self._names.setdefault(item.content.file, set()).add(path)
 
     def _make_parents(self, path: bytes) -> None:
-        parent = path.rpartition(b"/")[0]
-        if parent and parent not in self._items:
-            self.put(Item(Entry(parent, Kind.FOLDER, 0o755, mtime_ns=self.mtime_ns)))
+        missing: list[bytes] = []
+        while (path := path.rpartition(b"/")[0]) and path not in self._items:
+            missing.append(path)
+        for folder in reversed(missing):
+            self.make(folder, Kind.FOLDER, 0o755)
 
     def _forget_name(self, path: bytes) -> None:
         former = self._items.get(path)
@@ -206,16 +213,28 @@ class World:
             self._items[name] = replace(alter(self._items[name]), is_base=False)
 
     def make(self, path: bytes, kind: Kind, mode: int, *, target: bytes | None = None) -> None:
-        """Make a folder, link or empty file, root's; nothing is there yet."""
+        """Make a folder, link or empty file, root's; nothing is there yet.
+
+        In a folder that is setgid it has that one's group, and a folder is setgid, too: inode(7).
+        """
         content = b"" if kind is Kind.FILE else None
-        entry = Entry(path, kind, mode, mtime_ns=self.mtime_ns, target=target)
+        gid, bits = self.inherited(path)
+        mode |= bits if kind is Kind.FOLDER else 0
+        entry = Entry(path, kind, mode, gid=gid, mtime_ns=self.mtime_ns, target=target)
         self.put(Item(entry, content))
+
+    def inherited(self, path: bytes) -> tuple[int, int]:
+        """Return the group of what is made at a path, and the setgid bit if a folder has it."""
+        around = self._items.get(path.rpartition(b"/")[0])
+        if around is None or not around.entry.mode & _SETGID:
+            return 0, 0
+        return around.entry.gid, _SETGID
 
     def write(self, path: bytes, content: bytes, mode: int = 0o644) -> None:
         """Give a file new content; one that is there keeps its owner and mode."""
         former = self._items.get(path)
         if former is None or former.entry.kind is not Kind.FILE:
-            former = Item(Entry(path, Kind.FILE, mode))
+            former = Item(Entry(path, Kind.FILE, mode, gid=self.inherited(path)[0]))
         entry = replace(former.entry, size=len(content), mtime_ns=self.mtime_ns)
         self.put(replace(former, entry=entry, content=content, is_base=False))
 

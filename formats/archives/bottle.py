@@ -56,8 +56,8 @@ class Receipt(Generic[Content]):
             count += _has_placeholder(map(bytes, tree.read(entry)))
         if count:
             evidence = (
-                f"{count} files name Homebrew's folders by placeholders (@@HOMEBREW_PREFIX@@ …),"
-                " which 'brew' replaces when it installs; they are left as they are"
+                "Homebrew's folders are named by placeholders (@@HOMEBREW_PREFIX@@ …), which 'brew'"
+                f" replaces when it installs; files that are left so: {count:,}"
             )
             note(Finding("homebrew-placeholders", _CELLAR, Action.REPORTED, evidence))
 

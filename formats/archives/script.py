@@ -63,7 +63,7 @@ def shebang_of(source: ByteSource) -> Shebang | None:
     head = bytes(source.read_at(0, _SHEBANG_BYTES))
     if not head.startswith(_SHEBANG):
         return None
-    line = head[len(_SHEBANG) :].partition(b"\n")[0].strip(b" \t\r\0")
+    line = head[len(_SHEBANG) :].partition(b"\n")[0].strip(b" \t\r")
     interpreter, _, argument = line.replace(b"\t", b" ").partition(b" ")
     if not interpreter or b"\0" in line:
         return None

@@ -69,6 +69,7 @@ BUILTIN_READERS: tuple[Builtin, ...] = (
         "cpio",
         *((0, magic) for magic in (b"070701", b"070702", b"070707", b"\xc7\x71", b"\x71\xc7")),
     ),
+    _reader("formats.archives.makeself", "makeself", (0, b"#!")),
     _reader("formats.archives.script", "script", (0, b"#!")),
     _glanced("formats.archives.zip.reader", "zip", may_be_zip),
     Builtin("formats.bundles.compressed:READERS"),

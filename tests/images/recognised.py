@@ -144,6 +144,8 @@ KNOWN_TO_BLKID: tuple[tuple[str, str, tuple[tuple[int, bytes], ...]], ...] = (
     ("vdo", "vdo", ((0, b"dmvdo001"),)),
 )
 
+_PE = ((0, b"MZ"), (0x3C, struct.pack("<I", 0x80)), (0x80, b"PE\0\0"))
+
 OTHER_MARKS: tuple[tuple[str, tuple[tuple[int, bytes], ...]], ...] = (
     ("bcache", ((4120, bytes.fromhex("c68573f64e1a45ca8265f57f48ba6d81")),)),
     ("bcachefs", ((4120, bytes.fromhex("c68573f666ce90a9d96a60cf803df7ef")),)),
@@ -156,10 +158,15 @@ OTHER_MARKS: tuple[tuple[str, tuple[tuple[int, bytes], ...]], ...] = (
     ("geli", ((-512, b"GEOM::ELI\0"),)),
     ("geom", ((-512, b"GEOM::MIRROR\0"),)),
     ("gfs2", ((65536, bytes.fromhex("01161970")),)),
+    ("inno-setup", (*_PE, (70_000, "built with Inno Setup.".encode("utf-16-le")))),
+    ("installshield", (*_PE, (70_000, "InstallShield".encode("utf-16-le")))),
     ("ldm", ((3072, b"PRIVHEAD"),)),
+    ("nsis", (*_PE, (70_000, b"\xef\xbe\xad\xdeNullsoftInst"))),
     ("ocfs2", ((2048, b"OCFSV2"),)),
     ("parallels-bundle", ((0, b'<?xml version="1.0"?>\n<Parallels_disk_image Version="1.0">'),)),
+    ("pe", _PE),
     ("rar", ((0, b"Rar!\x1a\x07\x01\0"),)),
+    ("shar", ((0, b"#!/bin/sh\n# This is a shell archive (produced by GNU sharutils"),)),
     ("stratis", ((516, b"!Stra0tis\x86\xff\x02^\x41rh"),)),
     ("wim", ((0, b"MSWIM\0\0\0"),)),
     ("zfs", ((0x4018, b"version\0"),)),
@@ -181,6 +188,7 @@ TOO_LITTLE: tuple[tuple[str, tuple[tuple[int, bytes], ...]], ...] = (
     ("nilfs2", ((1030, struct.pack("<H", 0x3434)),)),
     ("ntfs", ((3, b"NTFS    "),)),
     ("parallels-bundle", ((0, b"<?xml version='1.0'?><plist>"),)),
+    ("pe", ((0, b"MZ"), (0x3C, struct.pack("<I", 0x80)))),
     ("sun-label", ((508, b"\xda\xbe"),)),
     ("udf", ((0x8001, b"BEA01"),)),
     ("ufs2", ((65536 + 1372, struct.pack("<I", 0x19540119)),)),

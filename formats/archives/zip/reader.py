@@ -33,7 +33,7 @@ class ZipReader:
     name = "zip"
     category = Category.ARCHIVE
     signatures: tuple[Signature, ...] = ()  # what is in front may be anything
-    supersedes = frozenset({"script"})
+    supersedes = frozenset({"inno-setup", "installshield", "pe", "script"})
     doc = ReaderDoc(
         "zip archive",
         extensions=(".zip", ".zipx", ".jar", ".pyz"),

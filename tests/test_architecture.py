@@ -15,6 +15,7 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "formats/core": ("formats.disks", "formats.volumes", "formats.filesystems", "formats.bundles"),
     "convert/layers": ("click", "tqdm", "convert.cli", "convert.pipeline", "convert.oci"),
     "convert/oci": ("click", "tqdm", "convert.cli", "convert.pipeline", "convert.inspect"),
+    "convert/images": ("click", "tqdm", "convert.cli", "convert.pipeline", "convert.opening"),
     "convert/inspect": ("click", "tqdm", "convert.cli", "convert.pipeline", "convert.oci"),
     "convert/rules": ("click", "tqdm", "convert.cli", "convert.pipeline", "convert.oci"),
     "convert/pipeline.py": ("click", "tqdm", "convert.cli"),

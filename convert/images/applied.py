@@ -4,7 +4,8 @@ Applying is more than laying trees over each other, since a layer says things ab
 
 - **Whiteouts.** ``.wh.NAME`` hides NAME of the layers below, ``.wh..wh..opq`` all that its folder
   has there; never what its own layer brings. Other names that begin with ``.wh..wh.`` are aufs's
-  own and mean nothing. A whiteout without a name is refused: clients do different things at it.
+  own and mean nothing, nor does what lies in them. A whiteout without a name, or one with something
+  in it, is refused: clients do different things at it.
 - **Folders that no layer mentions.** A layer can bring ``usr/bin/x`` alone. Its folders are then
   those below, as they are, and are made only where there are none.
 - **Symlinks on the way.** ``lib/x`` of a layer goes to ``usr/lib/x`` where a layer below has the
@@ -128,6 +129,10 @@ class AppliedLayers:
         for member in tar_members(tar, self._limits):
             self._check(member)
             parts = self._parts(member.path)
+            if _is_of_aufs(parts):
+                continue
+            if any(part.startswith(_WHITEOUT) for part in parts[:-1]):
+                raise self._bad(member, "lies in a whiteout")
             if parts and parts[-1].startswith(_WHITEOUT):
                 hidden.append(parts)
             else:
@@ -147,31 +152,36 @@ class AppliedLayers:
                 origin=self._origin,
                 hint="raise the limit on entries if the image is trusted",
             )
-        if len(member.target or b"") > limits.symlink_target_bytes:
-            raise self._bad(member, "leads to a path that is longer than any can be")
+        target = member.target or b""
+        if len(target) > limits.symlink_target_bytes or b"\0" in target:
+            raise self._bad(member, "leads to what can be no path")
+        if len(member.records) > limits.xattrs_per_file and len(_xattrs(member)) > (
+            limits.xattrs_per_file
+        ):
+            raise LimitError(
+                f"{quoted(member.path)} has more than {limits.xattrs_per_file} xattrs",
+                origin=self._origin,
+            )
 
     def _parts(self, path: bytes) -> list[bytes]:
         """Return a path's names; an absolute one begins at the root, as clients have it."""
-        limits = self._limits
         parts = [part for part in path.split(b"/") if part not in {b"", b"."}]
         for part in parts:
-            check_name(part, self._origin)
-            if len(part) > limits.name_bytes:
-                raise LimitError(
-                    f"a name has {len(part):,} bytes, more than the {limits.name_bytes:,} allowed",
-                    origin=self._origin,
-                )
-        if len(parts) > limits.depth:
-            raise LimitError(
-                f"{quoted(path)} is more than {limits.depth} folders deep", origin=self._origin
-            )
+            self._check_name(part)
         return parts
+
+    def _check_name(self, name: bytes) -> None:
+        check_name(name, self._origin)
+        if len(name) > self._limits.name_bytes:
+            raise LimitError(
+                f"a name has {len(name):,} bytes, more than the {self._limits.name_bytes:,} of"
+                " any system",
+                origin=self._origin,
+            )
 
     def _hide(self, parts: list[bytes]) -> None:
         """Carry out a whiteout; one that hides nothing is none."""
         name = parts[-1]
-        if name.startswith(_AUFS) and name != _OPAQUE:
-            return
         hidden = name.removeprefix(_WHITEOUT)
         if hidden in {b"", b".", b".."}:
             raise CorruptError(
@@ -240,6 +250,7 @@ class AppliedLayers:
             if found is None:
                 if not makes:
                     return None
+                self._check_name(name)  # it may come out of a symlink
                 found = children[name] = File(Kind.FOLDER, _MADE_MODE, self._layers)
                 self._made.add(b"/".join(parts))
             if found.kind is not Kind.SYMLINK:
@@ -274,16 +285,27 @@ class AppliedLayers:
         pending: list[tuple[bytes, File]] = [(b"", self.root)]
         while pending:
             path, file = pending.pop()
-            if len(path) > limits.path_bytes:
-                raise LimitError(f"a path has more than {limits.path_bytes:,} bytes")
+            if len(path) > limits.path_bytes or path.count(b"/") >= limits.depth:
+                raise LimitError(
+                    f"a path has more than {limits.path_bytes:,} bytes or {limits.depth} folders",
+                    origin=self._origin,
+                )
             yield path, file
             if not file.children:
                 continue
             if len(file.children) > limits.folder_entries:
-                raise LimitError(f"{quoted(path)} has more than {limits.folder_entries:,} entries")
+                raise LimitError(
+                    f"{quoted(path)} has more than {limits.folder_entries:,} entries",
+                    origin=self._origin,
+                )
             start = path + b"/" if path else b""
             names = sorted(file.children, reverse=True)
             pending += [(start + name, file.children[name]) for name in names]
+
+
+def _is_of_aufs(parts: list[bytes]) -> bool:
+    """Tell whether a path is a mark of aufs that is no whiteout, or lies in one."""
+    return any(part.startswith(_AUFS) and part != _OPAQUE for part in parts)
 
 
 def _describe(file: File, member: TarMember, layer: int) -> None:

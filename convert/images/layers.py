@@ -7,7 +7,7 @@ its digests are verified by then; nothing of a layer is looked at before.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -20,7 +20,8 @@ from convert.oci.digest import Digest
 from convert.oci.stored import sniffed_codec
 from formats.core.errors import CorruptError, LimitError
 from formats.core.limits import Limits
-from formats.core.source import ByteSource, FileSource
+from formats.core.origin import Origin
+from formats.core.source import BytesLike, ByteSource, FileSource
 from formats.core.spool import Spool
 
 Progress: TypeAlias = Callable[[str, int, int], None]
@@ -42,12 +43,26 @@ class Workshop:
     on_close: Callable[[Callable[[], None]], object]
     progress: Progress
 
-    def keep(self, spooled: Spool) -> FileSource:
-        """Return what was spooled; it can be read until the image is closed."""
+    def spooled(self, blocks: Iterable[BytesLike], origin: Origin) -> FileSource:
+        """Return bytes as a file without a name that can be read until the image is closed.
+
+        :raises LimitError: if they are more than ``limits`` allow.
+        :raises OutputError: if there is no room for them.
+        """
+        limit = self.limits.total_output_bytes
+        spool = Spool(self.spool, origin, self.limits)
         try:
-            source = spooled.finish()
+            for block in blocks:
+                if spool.size + len(block) > limit:
+                    raise LimitError(
+                        f"unpacks to more than {limit:,} bytes",
+                        origin=origin,
+                        hint="raise the limit on total output if the image is trusted",
+                    )
+                spool.add(bytes(block))
+            source = spool.finish()
         finally:
-            spooled.close()
+            spool.close()
         self.on_close(source.close)
         return source
 
@@ -110,22 +125,14 @@ def _decompressed(
     blob: ByteSource, codec: Codec, workshop: Workshop, tell: Callable[[int], None]
 ) -> tuple[ByteSource, Digest]:
     sha256 = hashlib.sha256()
-    limit = workshop.limits.total_output_bytes
-    spool = Spool(workshop.spool, blob.origin, workshop.limits)
-    try:
+
+    def hashed() -> Iterator[BytesLike]:
         for block in layer_tar(blob, codec, workshop.limits, tell):
-            if spool.size + len(block) > limit:
-                raise LimitError(
-                    f"unpacks to more than {limit:,} bytes",
-                    origin=blob.origin,
-                    hint="raise the limit on total output if the image is trusted",
-                )
             sha256.update(block)
-            spool.add(bytes(block))
-    except BaseException:
-        spool.close()
-        raise
-    return workshop.keep(spool), Digest(sha256.hexdigest())
+            yield block
+
+    tar = workshop.spooled(hashed(), blob.origin)
+    return tar, Digest(sha256.hexdigest())
 
 
 def _silent(length: int) -> None:

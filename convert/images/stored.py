@@ -31,6 +31,7 @@ from convert.images.manifests import (
 )
 from convert.oci import media
 from convert.oci.archive import DOCKER_MANIFEST
+from convert.oci.blobs import decoded
 from convert.oci.descriptor import Descriptor, Platform
 from convert.oci.digest import Digest
 from convert.oci.documents import Document, decode
@@ -40,18 +41,16 @@ from convert.oci.names import docker_name_of_ref
 from convert.oci.problems import ClaimError
 from convert.oci.store import ArchiveStore, FolderStore, Store
 from convert.oci.stored import blob_name, docker_images, whole
-from formats.bundles.streams import Compressed, Decoder, bunzip2, gunzip, unxz, unzstd
+from formats.bundles.streams import Decoder, bunzip2, gunzip, unxz, unzstd
 from formats.core.errors import (
     AmbiguousError,
     CorruptError,
-    LimitError,
     UnsupportedError,
     UsageError,
     quoted,
 )
 from formats.core.origin import Origin
 from formats.core.source import BytesLike, ByteSource, FileSource
-from formats.core.spool import Spool
 
 _DECODERS: Final[dict[bytes, Decoder]] = {
     b"\x1f\x8b\x08": gunzip,
@@ -134,24 +133,14 @@ def _open(where: ImageDestination, workshop: Workshop) -> Store:
 
 
 def _decompressed(source: FileSource, decoder: Decoder, workshop: Workshop) -> FileSource:
-    file, limits = Compressed(source), workshop.limits
-    spool = Spool(workshop.spool, source.origin, limits)
-    try:
-        for block in decoder(file, limits):
-            spool.add(block)
-            allowed = max(limits.expansion_grace_bytes, limits.expansion_ratio * file.position)
-            if spool.stored_bytes > allowed:
-                raise LimitError(
-                    f"expands to more than {limits.expansion_ratio:,} times its size",
-                    origin=source.origin,
-                    offset=file.position,
-                    hint="raise the limit on expansion_ratio if the image is trusted",
-                )
-            workshop.progress("decompressing", min(file.position, source.size), source.size)
-    except BaseException:
-        spool.close()
-        raise
-    return workshop.keep(spool)
+    done = 0
+
+    def tell(length: int) -> None:
+        nonlocal done
+        done += length
+        workshop.progress("decompressing", min(done, source.size), source.size)
+
+    return workshop.spooled(decoded(source, decoder, workshop.limits, tell), source.origin)
 
 
 def _file(store: Store, name: str) -> ByteSource:

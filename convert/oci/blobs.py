@@ -31,15 +31,24 @@ def layer_tar(
     """Yield the bytes of a layer's tar, a mebibyte at the most at a time; ``tell`` as above.
 
     :raises CorruptError: if the blob is damaged, cut short, or goes on behind its stream.
-    :raises LimitError: if it expands more than ``limits`` allow; blocks of zeros are not counted,
-        since large files with holes are common.
+    :raises LimitError: if it expands more than ``limits`` allow.
     """
     decoder = _DECODERS[codec]
-    if decoder is None:
-        for block in _blocks(source):
-            tell(len(block))
-            yield block
+    if decoder is not None:
+        yield from decoded(source, decoder, limits, tell)
         return
+    for block in _blocks(source):
+        tell(len(block))
+        yield block
+
+
+def decoded(
+    source: ByteSource, decoder: Decoder, limits: Limits, tell: Callable[[int], None]
+) -> Iterator[BytesLike]:
+    """Yield what a compressed file holds; otherwise as :func:`layer_tar`.
+
+    Blocks of zeros are not counted as expansion, since large files with holes are common.
+    """
     file = Compressed(source)
     counted = told = 0
     for block in decoder(file, limits):
@@ -57,7 +66,7 @@ def layer_tar(
         yield block
     if file.trailing_bytes:
         raise CorruptError(
-            f"{file.trailing_bytes:,} bytes follow the {codec.value} stream", origin=source.origin
+            f"{file.trailing_bytes:,} bytes follow the compressed stream", origin=source.origin
         )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
+from ssl import SSLCertVerificationError
 from typing import Final
 
 from urllib3.exceptions import HTTPError, ProtocolError, SSLError
@@ -29,7 +30,6 @@ from formats.core.errors import CorruptError, quoted
 from formats.core.limits import MIB
 from formats.core.origin import Origin
 from formats.core.source import FileSource
-from formats.core.spool import Spool
 
 _API_HOSTS: Final = {"docker.io": "registry-1.docker.io"}
 """Where the registry answers whose name is not that of its host."""
@@ -102,29 +102,28 @@ class RegistryClient:
         :raises CorruptError: if it has not the digest and size that its descriptor says.
         :raises RegistryError: if it cannot be had.
         """
-        spool = Spool(self._workshop.spool, self._origin_of(descriptor), self._workshop.limits)
-        try:
-            sha256 = hashlib.sha256()
-            patience = Patience(self._sleep)
-            while spool.size < descriptor.size:
-                try:
-                    for piece in self._rest(descriptor, spool.size, patience):
-                        spool.add(piece)
-                        sha256.update(piece)
-                        patience.renew()
-                        self._workshop.progress("downloading", spool.size, descriptor.size)
-                except HTTPError as error:
-                    if not patience.wait_after(error):
-                        raise failed(self.origin, failure(error)) from error
-            if Digest(sha256.hexdigest()) != descriptor.digest:
-                raise CorruptError(
-                    f"has the digest sha256:{sha256.hexdigest()}",
-                    origin=self._origin_of(descriptor),
-                )
-        except BaseException:
-            spool.close()
-            raise
-        return self._workshop.keep(spool)
+        sha256 = hashlib.sha256()
+        origin = self._origin_of(descriptor)
+        source = self._workshop.spooled(self._pieces(descriptor, sha256.update), origin)
+        if Digest(sha256.hexdigest()) != descriptor.digest:
+            raise CorruptError(f"has the digest sha256:{sha256.hexdigest()}", origin=origin)
+        return source
+
+    def _pieces(self, descriptor: Descriptor, tap: Callable[[bytes], object]) -> Iterator[bytes]:
+        """Yield a blob in pieces, going on where the connection broke."""
+        done = 0
+        patience = Patience(self._sleep)
+        while done < descriptor.size:
+            try:
+                for piece in self._rest(descriptor, done, patience):
+                    tap(piece)
+                    yield piece
+                    done += len(piece)
+                    patience.renew()
+                    self._workshop.progress("downloading", done, descriptor.size)
+            except HTTPError as error:
+                if not patience.wait_after(error):
+                    raise failed(self.origin, failure(error)) from error
 
     def _origin_of(self, descriptor: Descriptor) -> Origin:
         return self.origin.child(str(descriptor.digest))
@@ -195,6 +194,8 @@ class RegistryClient:
     def _spoken(self) -> str:
         try:
             self._transport.send(f"https://{self._host}/v2/", {}).close()
-        except SSLError:
+        except SSLError as error:
+            if any(isinstance(cause, SSLCertVerificationError) for cause in error.args):
+                raise failed(self.origin, failure(error)) from error
             return "http"
         return "https"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -30,7 +31,7 @@ from tests.support.containers import podman
 from tests.support.images import registry, skopeo, write
 from tests.support.layers import Layout, M, layer, write_image_of
 from tests.support.listing import tree_listing
-from tests.support.programs import run
+from tests.support.programs import need, run
 from tests.support.registry_double import Answer, Reply, Request, repository, serving
 
 Open = Callable[..., OpenedImage]
@@ -494,3 +495,39 @@ def test_a_registry_that_is_not_there_is_named(pull: Puller) -> None:
     with pytest.raises(RegistryError, match=r"cannot be reached: .*Connection refused"):
         pull("127.0.0.1:1/x:1")
     assert pull.waits == []
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> ssl.SSLContext:
+    """Return a server's side of TLS, with a certificate that only ``cert.pem`` vouches for."""
+    need("openssl")
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    run(
+        "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+        "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
+        "-keyout", key, "-out", certificate,
+    )  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return context
+
+
+def test_a_certificate_that_nobody_trusts_is_refused(pull: Puller, tls: ssl.SSLContext) -> None:
+    with serving(GOOD, tls) as server:
+        with pytest.raises(RegistryError, match="certificate verify failed"):
+            pull(f"{server.host}/x:1")
+        assert server.requests == [], "nor is it spoken to without TLS"
+
+
+def test_certificates_are_trusted_that_are_kept_for_the_host(
+    pull: Puller, tls: ssl.SSLContext, tmp_path: Path
+) -> None:
+    with serving(GOOD, tls) as server:
+        kept = tmp_path / "certs.d" / server.host
+        kept.mkdir(parents=True)
+        (tmp_path / "cert.pem").rename(kept / "ca.crt")
+        access = RegistryAccess(certificate_folders=(tmp_path / "certs.d", tmp_path / "nothing"))
+        assert holds(pull(f"{server.host}/x:1", access=access))
+        (kept / "ca.crt").write_text("no certificate")
+        with pytest.raises(RegistryError, match="the certificate cannot be read"):
+            pull(f"{server.host}/x:1", access=access)

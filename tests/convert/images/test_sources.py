@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from convert.options import ConvertOptions, OpenOptions
 from formats.core.errors import AmbiguousError, InputReadError, UsageError
 from tests.support.images import busybox, config, write
 from tests.support.layers import Layout, M, layer, write_image_of
+from tests.support.programs import run
 
 TAR = layer(M("d", "etc", mode=0o755), M("f", "etc/a", "a"), M("f", "etc/a", "again"))
 OPTIONS = ConvertOptions()
@@ -116,3 +118,8 @@ def test_nothing_is_left_open(folder: Path, tmp_path: Path) -> None:
     for source in (folder, f"oci:{tmp_path / 'layout'}:x"):
         paths(source)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_nothing_of_http_is_imported_for_files() -> None:
+    code = "import sys, convert.opening, convert.images.opening; print('urllib3' in sys.modules)"
+    assert run(sys.executable, "-c", code).stdout == b"False\n"

@@ -168,6 +168,12 @@ def test_what_cannot_be_done_is_told(text: str) -> None:
     assert sorted(item.entry.path for item in place.system.world.items()) == before
 
 
+@pytest.mark.parametrize("part", ["a/", "a" * 100 + "/"])
+def test_paths_beyond_the_limits_are_not_made(part: str) -> None:
+    (reason,) = root().left(f"mkdir -p /{part * 1000}")
+    assert "has more than 256 folders" in reason
+
+
 def test_accounts_that_cannot_be_are_not_made() -> None:
     place = root()
     place.follow("".join(f"groupadd -r g{n}\n" for n in range(1000)))

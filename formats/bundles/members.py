@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Protocol, runtime_checkable
 
 from formats.archives.tar_index import TarMember, inner_path, tar_members
 from formats.core.entry import Kind, join
@@ -11,7 +12,6 @@ from formats.core.errors import CorruptError, LimitError, UnsupportedError, quot
 from formats.core.limits import Limits
 from formats.core.origin import Origin
 from formats.core.reader import Siblings
-from formats.core.siblings import FolderSiblings
 from formats.core.source import ByteSource
 
 _MAX_MEMBERS = 100_000
@@ -135,11 +135,18 @@ class MemberSiblings:
         return join(self._folder, path) if path else None
 
 
+@runtime_checkable
+class _Placed(Protocol):
+    """Files that know the folder they are in."""
+
+    def beside(self, name: str) -> Siblings:
+        """Return the files beside one of these."""
+        ...
+
+
 def beside(siblings: Siblings, name: str) -> Siblings:
     """Return the files beside a sibling, which may be in another folder."""
-    if isinstance(siblings, FolderSiblings | MemberSiblings):
-        return siblings.beside(name)
-    return siblings
+    return siblings.beside(name) if isinstance(siblings, _Placed) else siblings
 
 
 def folder_of(path: bytes) -> bytes:

@@ -6,7 +6,6 @@ Three readers share the format, and what is in an archive decides which one it b
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ from itertools import islice
 from formats.archives.layouts import archive_tree
 from formats.archives.tar_index import BLOCK_BYTES, TarMember, inner_path, is_tar, tar_members
 from formats.archives.tar_tree import TarContents, tar_tree_members
+from formats.bundles.disk_names import disks, holds_disks, is_descriptor, is_machine
 from formats.bundles.members import Members, MemberSiblings, folder_of, is_junk, text_of
 from formats.bundles.parts import machine_label, machine_volume, unreadable
 from formats.bundles.vmx.machine import open_machine
@@ -38,20 +38,6 @@ from formats.core.tree import Tree, TreeInfo
 _PEEKED_MEMBERS = 512
 """Bundles have few members; a root tree may have a million."""
 _METADATA_BYTES = 1 << 16
-_DEEPEST = 1
-"""Folders that a bundle's files may be packed in together."""
-
-_DISK_ENDINGS = tuple(
-    b"." + ending
-    for ending in (b"img", b"qcow", b"qcow2", b"qed", b"raw", b"vdi", b"vhd", b"vhdx", b"vmdk")
-)
-_ROOT_FOLDERS = frozenset(
-    {b"bin", b"boot", b"dev", b"etc", b"home", b"lib", b"opt", b"root", b"sbin", b"usr", b"var"}
-)
-"""An archive with two of them at its top is a root tree; images in it are not to be opened."""
-_PART = re.compile(
-    rb"(?P<disk>.+)-(?:flat|delta|sesparse|rdmp?|s\d{3}|f\d{3})\.vmdk", re.IGNORECASE
-)
 
 
 class Content(Enum):
@@ -75,7 +61,7 @@ def classify(source: ByteSource) -> Content | None:
     for path, member in _peek(source).files.items():
         if path == b"box.ovf" or (path == b"metadata.json" and _names_provider(source, member)):
             return Content.BOX
-        is_appliance = is_appliance or _is_descriptor(path)
+        is_appliance = is_appliance or is_descriptor(path)
     return Content.APPLIANCE if is_appliance else Content.OTHER
 
 
@@ -89,20 +75,6 @@ class _Head:
 
     files: dict[bytes, TarMember] = field(default_factory=dict)
     tops: set[bytes] = field(default_factory=set)
-
-    @property
-    def holds_disks(self) -> bool:
-        """Whether it is for its disk images: they are half of its files, or of its bytes.
-
-        An image among the files of an application is one of them.
-        """
-        if len(self.tops & _ROOT_FOLDERS) > 1:
-            return False
-        if any(is_machine(path) for path in self.files):
-            return True
-        disks = [member.size for path, member in self.files.items() if _is_disk(path)]
-        total = sum(member.size for member in self.files.values())
-        return bool(disks) and (2 * len(disks) >= len(self.files) or 2 * sum(disks) >= total)
 
 
 def _peek(source: ByteSource) -> _Head:
@@ -128,25 +100,12 @@ def _start(source: ByteSource, member: TarMember) -> bytes:
     return bytes(source.read_at(member.offset, length))
 
 
-def _is_descriptor(path: bytes) -> bool:
-    return path.count(b"/") <= _DEEPEST and path.lower().endswith(b".ovf")
-
-
-def is_machine(path: bytes) -> bool:
-    """Tell whether a member is the description of a VMware machine, by its name."""
-    return path.count(b"/") <= _DEEPEST and path.lower().endswith(b".vmx")
-
-
-def _is_disk(path: bytes) -> bool:
-    return path.lower().endswith(_DISK_ENDINGS)
-
-
 def descriptor_path(members: Members) -> bytes | None:
     """Return the path of an archive's OVF descriptor; None if there is none.
 
     :raises AmbiguousError: if there are several.
     """
-    found = [path for path in members.paths() if _is_descriptor(path)]
+    found = [path for path in members.paths() if is_descriptor(path)]
     return only(found, "OVF descriptors", members.archive)
 
 
@@ -165,18 +124,8 @@ def only(paths: Sequence[bytes], what: str, source: ByteSource) -> bytes | None:
 
 
 def disk_paths(members: Members) -> list[bytes]:
-    """Return the disk images among the members, by their names, in the order of the archive.
-
-    Parts of split disks are left out where the disk that they belong to is there.
-    """
-    found = [path for path in members.paths() if _is_disk(path)]
-    names = {path.lower() for path in found}
-    return [path for path in found if not _is_part(path, names)]
-
-
-def _is_part(path: bytes, names: set[bytes]) -> bool:
-    match = _PART.fullmatch(path)
-    return match is not None and match["disk"].lower() + b".vmdk" in names
+    """Return the disk images among the members; see :func:`~formats.bundles.disk_names.disks`."""
+    return disks(members.paths())
 
 
 def disk_volumes(members: Members, paths: Sequence[bytes]) -> tuple[Volume, ...]:
@@ -253,7 +202,7 @@ class TarReader:
                 origin=source.origin,
                 hint="name it as what it is: docker-archive:FILE or oci-archive:FILE",
             )
-        if not head.holds_disks:
+        if not holds_disks({path: member.size for path, member in head.files.items()}, head.tops):
             return _tree(source, context)
         members = Members(source, context.limits)
         machines = [path for path in members.paths() if is_machine(path)]

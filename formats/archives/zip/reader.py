@@ -1,4 +1,4 @@
-"""Zip archives as trees, and what is one more thing inside of one: zipapps and Java programs."""
+"""Zip archives: as trees, as one program for Python or Java, or as what is around disks."""
 
 from __future__ import annotations
 
@@ -11,16 +11,25 @@ from formats.archives.spooled import Spooler
 from formats.archives.zip.contents import ZipContents
 from formats.archives.zip.directory import Directory
 from formats.archives.zip.ending import Ending, find_ending, has_ending
+from formats.bundles.disk_names import DISK_ENDINGS
 from formats.core.errors import ConvertError, UnsupportedError
 from formats.core.finding import Action, Finding
 from formats.core.glance import may_be_zip
 from formats.core.origin import printable
-from formats.core.reader import Category, OpenContext, ReaderDoc, Signature
+from formats.core.reader import (
+    Category,
+    OpenContext,
+    Opened,
+    ReaderDoc,
+    Signature,
+    Volumes,
+)
 from formats.core.source import ByteSource
 from formats.core.tree import Tree, TreeInfo
 
 _STARTS = (b"PK\x03\x04", b"PK\x05\x06", b"PK00PK\x03\x04", b"PK\x07\x08PK\x03\x04")
 _DIRECTORY_MAGIC = b"PK\x01\x02"
+_DISK_ENDINGS = (*DISK_ENDINGS, b".ova", b".ovf", b".vmx")
 _ZIPAPP = b"__main__.py"
 _MANIFEST = b"META-INF/MANIFEST.MF"
 _MAIN_CLASS = re.compile(rb"^Main-Class: *([^\r\n]+)", re.MULTILINE)
@@ -39,7 +48,8 @@ class ZipReader:
         extensions=(".zip", ".zipx", ".jar", ".pyz"),
         specification="PKWARE APPNOTE 6.3.10; Info-ZIP extrafld.txt",
         reads="stored, deflate, bzip2, LZMA, Zstandard and xz members, Zip64, modes, owners and"
-        " symlinks of Unix, self-extracting archives; zipapps and Java programs as one file each",
+        " symlinks of Unix, self-extracting archives; zipapps and Java programs as one file each;"
+        " appliances, machines and disk images where the archive is for them",
         refuses="encrypted members; Deflate64, PPMd, Implode and rarer methods; archives in parts;"
         " members that overlap, or that two headers describe differently",
     )
@@ -55,7 +65,7 @@ class ZipReader:
             return True
         return may_be_zip(source) and has_ending(source) and _has_directory(source)
 
-    def open(self, source: ByteSource, context: OpenContext) -> Tree:
+    def open(self, source: ByteSource, context: OpenContext) -> Opened:
         """Read the central directory.
 
         :raises EncryptedError: for encrypted members.
@@ -74,7 +84,7 @@ class ZipReader:
             info = TreeInfo("jar", size_bytes=source.size, facts=main_class)
             path = _JAVA_FOLDER + file_name(source, b"program.jar")
             return lone_file(source, path, info, context, mode=0o644)
-        return archive_tree(
+        tree = archive_tree(
             directory.members(contents, context.note),
             contents,
             TreeInfo("zip", size_bytes=source.size),
@@ -82,6 +92,16 @@ class ZipReader:
             context.limits,
             context.note,
         )
+        return _disks(tree, context) or tree
+
+
+def _disks(tree: Tree, context: OpenContext) -> Volumes | None:
+    """Return the machines or disks that an archive is for; None for all others."""
+    if not any(entry.path.lower().endswith(_DISK_ENDINGS) for entry in tree.entries()):
+        return None
+    from formats.bundles.tree_disks import tree_disks  # noqa: PLC0415 - few archives are for disks
+
+    return tree_disks(tree, context)
 
 
 def _has_directory(source: ByteSource) -> bool:

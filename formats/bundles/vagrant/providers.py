@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from formats.bundles.disk_names import is_machine
 from formats.bundles.members import Members, folder_of, path_of, text_of
 from formats.bundles.ovf.ova import open_member
 from formats.bundles.parts import unreadable
@@ -13,7 +14,6 @@ from formats.bundles.tar import (
     descriptor_path,
     disk_paths,
     disk_volumes,
-    is_machine,
     only,
     vmware_machines,
 )

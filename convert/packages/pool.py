@@ -137,5 +137,5 @@ def open_candidate(candidate: Candidate, context: OpenContext) -> PackageTree:
         raise CorruptError("is no package", origin=source.origin)
     package, listed = opened.package, candidate.package
     if (package.name, package.version) != (listed.name, listed.version):
-        raise CorruptError(f"is {package}, and the index says {listed}", origin=source.origin)
+        raise CorruptError(f"is {package}, and not {listed} any more", origin=source.origin)
     return opened

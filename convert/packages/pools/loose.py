@@ -52,7 +52,7 @@ def _take(files: PoolFiles, stock: Stock, path: bytes, *, is_rpm: bool) -> None:
         package, paths = _from_rpm(source, files) if is_rpm else (_from_deb(source, files), b"")
     finally:
         release(source)
-    candidate = Candidate(_without_files(package), files, path, source.size)
+    candidate = Candidate(_without_files(package), files, path)
     stock.candidates.append(candidate)
     if paths:
         stock.paths.append((candidate, paths))

@@ -126,9 +126,6 @@ class System:
 
         :raises DeedError: if there is none, or something else is in the way.
         """
-        if path == "/dev/null":
-            self.write(new, b"", by, 0o644 if mode is None else mode)
-            return
         item = self.item(path)
         if item is None or item.entry.kind is not Kind.FILE:
             raise DeedError(f"'{path}' is no file to copy")
@@ -187,18 +184,15 @@ class System:
         self.world.move(real, there)
         self.told("package-file", there, Action.CHANGED, f"it was {path}, {by}")
 
-    def set_mode(
-        self, path: str, mode: Callable[[Entry], int], by: str, *, tells: bool = True
-    ) -> bool:
-        """Change a mode; tell whether it was another.
+    def set_mode(self, path: str, mode: Callable[[Entry], int], by: str) -> None:
+        """Change a mode.
 
-        :param tells: whether that has a finding.
         :raises DeedError: if nothing is there.
         """
         real = self._there(path)
         before = self.world.get(real)
         if before is None or before.entry.mode == mode(before.entry):
-            return False
+            return
         wanted = mode(before.entry)
         self.world.change(real, lambda item: replace(item, entry=replace(item.entry, mode=wanted)))
         self.told(

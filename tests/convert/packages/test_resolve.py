@@ -339,9 +339,9 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     index = top / "dists/stable/main/binary-amd64/Packages"
     index.parent.mkdir(parents=True)
     index.write_bytes(run("apt-ftparchive", "packages", "pool", cwd=top).stdout)
-    options = ("-o", "APT::FTPArchive::Release::Suite=stable")
-    options += ("-o", "APT::FTPArchive::Release::Components=main")
-    options += ("-o", "APT::FTPArchive::Release::Architectures=amd64")
+    fields = {"Suite": "stable", "Components": "main", "Architectures": "amd64"}
+    words = (f"APT::FTPArchive::Release::{key}={value}" for key, value in fields.items())
+    options = [part for word in words for part in ("-o", word)]
     release = run("apt-ftparchive", *options, "release", "dists/stable", cwd=top).stdout
     (top / "dists/stable/Release").write_bytes(release)
     return top

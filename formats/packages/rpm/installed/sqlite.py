@@ -27,7 +27,7 @@ _LOG_HEADER = struct.Struct(">IIIIII")
 _FRAME = struct.Struct(">II")
 _LOG_HEADER_BYTES, _FRAME_BYTES = 32, 24
 _STEPS = 1 << 20
-_MOST_STEPS = 512
+_MOST_STEPS = 32
 """Of so many instructions of SQLite's machine; a sound database of 100,000 packages needs two."""
 
 

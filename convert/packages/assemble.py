@@ -23,7 +23,7 @@ from convert.packages.ldcache import CACHE, find_libraries, has_glibc, read_cach
 from convert.packages.merged_usr import merge_usr
 from convert.packages.order import in_order
 from convert.packages.outset import GROUP, GSHADOW, PASSWD, SHADOW, make_needed, new_system
-from convert.packages.scripts import follow_scripts
+from convert.packages.scripts import follow_scripts, report_triggers
 from convert.packages.system import System
 from convert.packages.sysusers import add_declared
 from convert.packages.tree import AssembledTree
@@ -87,6 +87,7 @@ def assemble(
     add_declared(system)
     for package in ordered:
         follow_scripts(system, package.package, _AFTER)
+        report_triggers(system, package.package)
     make_declared(system)
     _record_alternatives(system)
     enable_units(system, frozenset(requested))

@@ -24,6 +24,7 @@ _BUNDLE_MAX_BYTES = 32 << 20
 def make_bundle(system: System) -> None:
     """Make the bundle, if packages bring certificates; all that they bring are trusted."""
     world = system.world
+    refused = _refused(system)
     found: list[tuple[str, bytes]] = []
     size = 0
     is_new = False
@@ -33,6 +34,8 @@ def make_bundle(system: System) -> None:
         for path in sorted(world.below(store)):
             item = world.get(path)
             if item is None or item.entry.kind not in FILES or not path.endswith(b".crt"):
+                continue
+            if path.removeprefix(_STORE + b"/") in refused:
                 continue
             content = world.content(path) or b""
             size += len(content)
@@ -46,6 +49,12 @@ def make_bundle(system: System) -> None:
         _make(system, found)
     except DeedError as error:
         system.told("package-certificates", encoded(_BUNDLE[1:]), Action.REPORTED, str(error))
+
+
+def _refused(system: System) -> set[bytes]:
+    """Return what the root's configuration says not to trust: the names after a ``!``."""
+    lines = (system.world.content(_CONFIGURATION.encode()) or b"").split(b"\n")
+    return {line[1:].strip() for line in lines if line.startswith(b"!")}
 
 
 def _make(system: System, found: list[tuple[str, bytes]]) -> None:

@@ -135,8 +135,7 @@ def _adjust(system: System, line: Line) -> None:
 
 def _adjust_all(system: System, line: Line) -> None:
     for path in _matching(system, line):
-        for name in system.world.below(system.path(path)):
-            inner = "/" + name.decode("utf-8", "surrogateescape")
+        for inner in system.below(path):
             _owned(system, line, f"by {line.where}", inner)
 
 

@@ -87,8 +87,7 @@ class Found:
 
 def has_glibc(world: World) -> bool:
     """Tell whether there is a program interpreter that reads the cache."""
-    folders = {child.entry.path for top in _TRUSTED for child in world.children(top)}
-    names = [path.rpartition(b"/")[2] for path in folders]
+    names = [child.entry.name for top in _TRUSTED for child in world.children(top)]
     for top in _MULTIARCH_FOLDERS:
         for child in world.children(top):
             if child.entry.kind is Kind.FOLDER and b"-linux-gnu" in child.entry.name:

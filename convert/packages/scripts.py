@@ -32,7 +32,7 @@ from formats.core.package import Package, PackageSystem, Script
 _DEEDS: dict[str, Handler] = {**FILES, **PEOPLE, **SERVICES}
 _SHELLS = frozenset({"sh", "bash", "dash", "ash"})
 _PROGRAM_FOLDERS = frozenset(
-    {"/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/lib/systemd", "/lib/systemd", "$DPKG_ROOT"}
+    {"/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/lib/systemd", "/lib/systemd"}
 )
 _HARMLESS_SOURCES = frozenset({"/usr/share/debconf/confmodule"})
 _SCRIPT_BYTES_MAX = 256 << 10
@@ -40,7 +40,7 @@ _SHOWN = 6
 """What is told of one script in its finding; the rest is counted."""
 _SHOWN_CHARACTERS = 100
 
-ARGUMENTS: dict[str, tuple[str, ...]] = {
+_ARGUMENTS: dict[str, tuple[str, ...]] = {
     "preinst": ("install",),
     "postinst": ("configure", ""),
     "%pretrans": ("1",),
@@ -49,6 +49,10 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "%posttrans": ("1",),
 }
 """The scripts that count when a package is installed for the first time, and their arguments."""
+_TRIGGERED = ("triggerin", "triggerprein")
+"""In the names of rpm's scriptlets that the installation of other packages sets off."""
+_PATTERNS_MAX = 100
+"""Of one script; each may look at every path there is."""
 
 
 @dataclass(slots=True)
@@ -79,6 +83,7 @@ class ScriptHost:
         self._package = package
         self._script = script
         self.reading = Reading()
+        self._patterns = 0
 
     def call(self, call: Call) -> Outcome:
         """See :meth:`~convert.packages.shell.outcome.Host.call`."""
@@ -159,7 +164,8 @@ class ScriptHost:
 
     def matching(self, pattern: str) -> Sequence[str]:
         """See :meth:`~convert.packages.shell.outcome.Host.matching`."""
-        if not pattern.startswith("/"):
+        self._patterns += 1
+        if not pattern.startswith("/") or self._patterns > _PATTERNS_MAX:
             return ()
         found = self._system.world.matching(encoded(pattern[1:]))
         return ["/" + path.decode("utf-8", "surrogateescape") for path in found]
@@ -217,7 +223,7 @@ def _variables(package: Package, script: Script) -> Variables:
             "DPKG_RUNNING_VERSION": None,
             "DEBIAN_FRONTEND": "noninteractive",
         }
-    arguments: list[Value] = list(ARGUMENTS.get(script.name, ()))
+    arguments: list[Value] = list(_ARGUMENTS.get(script.name, ()))
     return Variables(named, arguments, script.name)
 
 
@@ -236,3 +242,14 @@ def follow_scripts(system: System, package: Package, names: Sequence[str]) -> No
             where = f"{package.name} {name}".encode("utf-8", "surrogateescape")
             evidence = f"not carried out: {reading}"
             system.note(Finding("package-script", where, Action.REPORTED, evidence))
+
+
+def report_triggers(system: System, package: Package) -> None:
+    """Say which scriptlets a package has for others to set off: those are not followed."""
+    names = dict.fromkeys(
+        script.name for script in package.scripts if any(kind in script.name for kind in _TRIGGERED)
+    )
+    if names:
+        where = package.name.encode("utf-8", "surrogateescape")
+        evidence = f"not carried out: {', '.join(names)}"
+        system.note(Finding("package-script", where, Action.REPORTED, evidence))

@@ -19,6 +19,13 @@ KEPT_AS_DATA = frozenset(
 """Files that are written in the end, whatever scripts do to them."""
 
 
+_LOOKS_MAX = 2_000_000
+"""Paths that scripts may reach by way of a folder above them, counted as often as they are."""
+
+_CAPABILITY = b"security.capability"
+_SETUID, _SETGID, _GROUP_MAY_RUN = 0o4000, 0o2000, 0o010
+
+
 class DeedError(ValueError):
     """Something that a script asks for and that cannot be done."""
 
@@ -47,6 +54,7 @@ class System:
     masked: dict[str, str] = field(default_factory=dict)
     diversions: dict[bytes, tuple[bytes, str]] = field(default_factory=dict)
     overrides: dict[bytes, str] = field(default_factory=dict)
+    _looks_left: int = _LOOKS_MAX
 
     def enable(self, package: str, units: Sequence[str], by: str) -> None:
         """Remember that a package's script enables units."""
@@ -126,6 +134,9 @@ class System:
 
         :raises DeedError: if there is none, or something else is in the way.
         """
+        if path == "/dev/null":
+            self.write(new, b"", by, 0o644 if mode is None else mode)
+            return
         item = self.item(path)
         if item is None or item.entry.kind is not Kind.FILE:
             raise DeedError(f"'{path}' is no file to copy")
@@ -159,10 +170,11 @@ class System:
         there = self.world.get(real)
         if there is None:
             return
-        below = self.world.below(real)
-        if not real or (len(below) > 1 and not is_recursive):
+        if not real or (self.world.children(real) and not is_recursive):
             raise DeedError(f"'{path}' is not empty")
-        if any((self.world.get(name) or there).is_base for name in below):
+        below = self.below(path) if there.entry.kind is Kind.FOLDER else [path]
+        inside = (self.item(name, follow=False) for name in below)
+        if any(item is not None and item.is_base for item in inside):
             raise DeedError(f"'{path}' is in the base, and stays")
         self.world.remove(real)
         self.told("package-removed", real, Action.DROPPED, by)
@@ -184,24 +196,32 @@ class System:
         self.world.move(real, there)
         self.told("package-file", there, Action.CHANGED, f"it was {path}, {by}")
 
-    def set_mode(self, path: str, mode: Callable[[Entry], int], by: str) -> None:
-        """Change a mode.
+    def set_mode(
+        self, path: str, mode: Callable[[Entry], int], by: str, *, tells: bool = True
+    ) -> bool:
+        """Change a mode; tell whether it was another.
 
+        :param tells: whether that has a finding.
         :raises DeedError: if nothing is there.
         """
         real = self._there(path)
         before = self.world.get(real)
         if before is None or before.entry.mode == mode(before.entry):
-            return
+            return False
         wanted = mode(before.entry)
         self.world.change(real, lambda item: replace(item, entry=replace(item.entry, mode=wanted)))
-        self.told(
-            "package-mode", real, Action.CHANGED, f"{before.entry.mode:o} to {wanted:o}, {by}"
-        )
+        if tells:
+            evidence = f"{before.entry.mode:o} to {wanted:o}, {by}"
+            self.told("package-mode", real, Action.CHANGED, evidence)
+        return True
 
-    def set_owner(self, path: str, user: str | None, group: str | None, by: str) -> None:
-        """Change owners, given by name or number; None leaves one as it is.
+    def set_owner(
+        self, path: str, user: str | None, group: str | None, by: str, *, tells: bool = True
+    ) -> bool:
+        """Change owners, given by name or number; tell whether they were others.
 
+        :param user: None leaves the one that there is.
+        :param tells: whether a change has a finding.
         :raises DeedError: if nothing is there, or there is no such user or group.
         """
         real = self._there(path)
@@ -211,29 +231,24 @@ class System:
             raise DeedError(f"there is no user '{user}'")
         if group is not None and gid is None:
             raise DeedError(f"there is no group '{group}'")
-
-        def owned(item: Item) -> Item:
-            entry = item.entry
-            names = item.owner
-            return replace(
-                item,
-                entry=replace(
-                    entry,
-                    uid=entry.uid if uid is None else uid,
-                    gid=entry.gid if gid is None else gid,
-                ),
-                owner=(
-                    names[0] if uid is None else "",
-                    names[1] if gid is None else "",
-                ),
-            )
-
         before = self.world.get(real)
-        if before is None or owned(before) == before:
-            return
-        self.world.change(real, owned)
-        shown = f"{user if user is not None else ''}:{group if group is not None else ''}"
-        self.told("package-owner", real, Action.CHANGED, f"{shown}, {by}")
+        if before is None or _owned(before, uid, gid) == before:
+            return False
+        self.world.change(real, lambda item: _without_privileges(_owned(item, uid, gid)))
+        if tells:
+            self.told("package-owner", real, Action.CHANGED, f"{user or ''}:{group or ''}, {by}")
+        return True
+
+    def below(self, path: str) -> list[str]:
+        """Return a path and all below it, folders last; how much may be looked at is limited.
+
+        :raises DeedError: if nothing is there, or scripts have looked at too much.
+        """
+        names = self.world.below(self._there(path))
+        self._looks_left -= len(names)
+        if self._looks_left < 0:
+            raise DeedError("scripts change too many paths")
+        return ["/" + name.decode("utf-8", "surrogateescape") for name in names]
 
     def set_capability(self, path: str, value: bytes, by: str) -> None:
         """Give a program file capabilities: the xattr ``security.capability``.
@@ -244,11 +259,10 @@ class System:
         item = self.world.get(real)
         if item is None or item.entry.kind is not Kind.FILE:
             raise DeedError(f"'{path}' is no file")
-        name = b"security.capability"
 
         def capable(item: Item) -> Item:
-            others = [pair for pair in item.entry.xattrs if pair[0] != name]
-            xattrs = tuple(sorted([*others, (name, value)]))
+            others = [pair for pair in item.entry.xattrs if pair[0] != _CAPABILITY]
+            xattrs = tuple(sorted([*others, (_CAPABILITY, value)]))
             return replace(item, entry=replace(item.entry, xattrs=xattrs))
 
         self.world.change(real, capable)
@@ -285,3 +299,25 @@ class System:
         if self.world.get(real) is None:
             raise DeedError(f"'{path}' is not there")
         return real
+
+
+def _owned(item: Item, uid: int | None, gid: int | None) -> Item:
+    entry = replace(
+        item.entry,
+        uid=item.entry.uid if uid is None else uid,
+        gid=item.entry.gid if gid is None else gid,
+    )
+    user, group = item.owner
+    return replace(
+        item, entry=entry, owner=(user if uid is None else "", group if gid is None else "")
+    )
+
+
+def _without_privileges(item: Item) -> Item:
+    """Return what chown(2) leaves of a file: no setuid, no setgid, no capabilities."""
+    entry = item.entry
+    if entry.kind is not Kind.FILE:
+        return item
+    lost = _SETUID | (_SETGID if entry.mode & _GROUP_MAY_RUN else 0)
+    xattrs = tuple(pair for pair in entry.xattrs if pair[0] != _CAPABILITY)
+    return replace(item, entry=replace(entry, mode=entry.mode & ~lost, xattrs=xattrs))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from convert.packages.system import System
+from convert.packages.system import DeedError, System
 from convert.packages.world import FILES, Item, Stored
 from formats.core.entry import Entry, Kind, join
 from formats.core.finding import Action
@@ -69,8 +69,11 @@ def _override(system: System, path: bytes) -> None:
         return
     user, group, mode, shown = line.split(" ", 3)
     by = "by dpkg-statoverride"
-    system.set_owner(shown, user, group, by)
-    system.set_mode(shown, lambda _: int(mode, 8) & 0o7777, by)
+    try:
+        system.set_owner(shown, user, group, by)
+        system.set_mode(shown, lambda _: int(mode, 8) & 0o7777, by)
+    except DeedError as error:
+        system.told("package-owner", path, Action.REPORTED, f"{error}, {by}")
 
 
 def _meet_folder(system: System, there: Item, item: Item, name: str) -> None:
@@ -86,7 +89,7 @@ def _meet_folder(system: System, there: Item, item: Item, name: str) -> None:
         leads_to = world.find(path)
         if leads_to is None or leads_to.entry.kind is not Kind.FOLDER:
             _conflict(system, path, f"{name} has a folder, and the link there leads to none")
-    elif item.entry.target is not None and world.below(path) == [path] and not there.is_base:
+    elif not (world.children(path) or there.package or there.is_base):
         world.remove(path)
         world.put(item)
     else:

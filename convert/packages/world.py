@@ -217,6 +217,7 @@ class World:
 
         In a folder that is setgid it has that one's group, and a folder is setgid, too: inode(7).
         """
+        path = self.real(path, follow=False) or path
         content = b"" if kind is Kind.FILE else None
         gid, bits = self.inherited(path)
         mode |= bits if kind is Kind.FOLDER else 0
@@ -232,6 +233,7 @@ class World:
 
     def write(self, path: bytes, content: bytes, mode: int = 0o644) -> None:
         """Give a file new content; one that is there keeps its owner and mode."""
+        path = self.real(path) or path
         former = self._items.get(path)
         if former is None or former.entry.kind is not Kind.FILE:
             former = Item(Entry(path, Kind.FILE, mode, gid=self.inherited(path)[0]))

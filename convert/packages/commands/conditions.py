@@ -13,6 +13,9 @@ from formats.core.entry import Entry, Kind
 _MACHINE = re.compile(r"/(?:proc|sys|dev)(?:/|$)")
 """What only a running machine has."""
 
+_STAND_INS = frozenset({"/usr/bin/deb-systemd-helper", "/usr/lib/systemd/systemd-update-helper"})
+"""Programs whose work is done here, whether or not they are in the root."""
+
 _OF_PATH: dict[str, Callable[[Entry], bool]] = {
     "-e": lambda _: True,
     "-f": lambda entry: entry.kind is Kind.FILE,
@@ -97,6 +100,8 @@ def _unary(operator: Value, word: Value, system: System) -> bool | None:
     if operator in {"-h", "-L"}:
         item = system.item(word, follow=False)
         return item is not None and item.entry.kind is Kind.SYMLINK
+    if word in _STAND_INS and operator in {"-e", "-f", "-x", "-r"}:
+        return True
     check = _OF_PATH.get(operator)
     return None if check is None else _is(system.item(word), check)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from functools import partial
@@ -31,13 +32,6 @@ def _mkdir(context: Context) -> Outcome:
     return DONE
 
 
-def _below(context: Context, path: str) -> list[str]:
-    """Return a path and all below it, as paths."""
-    real = context.system.path(path)
-    names = context.system.world.below(real)[::-1]
-    return ["/" + name.decode("utf-8", "surrogateescape") for name in names]
-
-
 def _chmod(context: Context) -> Outcome:
     words = list(context.arguments)
     symbolic = next((word for word in words if _is_minus_mode(word)), None)
@@ -49,11 +43,27 @@ def _chmod(context: Context) -> Outcome:
     if len(operands) < 2:
         raise DeedError("it names no path")
     change = mode_change(operands[0])
-    is_deep = options.has(*_RECURSIVE)
+    system = context.system
     for path in operands[1:]:
-        for each in _below(context, path) if is_deep else [path]:
-            context.system.set_mode(each, change, context.by)
+        if not options.has(*_RECURSIVE):
+            system.set_mode(path, change, context.by)
+            continue
+        inside = [item for item in system.below(path) if not _is_link(context, item)]
+        changed = sum(system.set_mode(item, change, "", tells=False) for item in inside)
+        _tell_count(context, "package-mode", path, operands[0], changed)
     return DONE
+
+
+def _is_link(context: Context, path: str) -> bool:
+    item = context.system.item(path, follow=False)
+    return item is not None and item.entry.kind is Kind.SYMLINK
+
+
+def _tell_count(context: Context, rule: str, path: str, what: str, changed: int) -> None:
+    if changed:
+        real = context.system.path(path)
+        evidence = f"{what} for {changed:,} paths, {context.by}"
+        context.system.told(rule, real, Action.CHANGED, evidence)
 
 
 def _is_minus_mode(word: str) -> bool:
@@ -72,9 +82,15 @@ def _chown(context: Context) -> Outcome:
         user, separator, group = owner.partition(":")
         if not separator and owner not in context.system.accounts.users:
             user, _, group = owner.partition(".")
+    owners = (user or None, group or None)
+    system = context.system
     for path in paths:
-        for each in _below(context, path) if options.has(*_RECURSIVE) else [path]:
-            context.system.set_owner(each, user or None, group or None, context.by)
+        if not options.has(*_RECURSIVE):
+            system.set_owner(path, *owners, context.by)
+            continue
+        inside = [item for item in system.below(path) if not _is_link(context, item)]
+        changed = sum(system.set_owner(item, *owners, "", tells=False) for item in inside)
+        _tell_count(context, "package-owner", path, owner, changed)
     return DONE
 
 
@@ -211,14 +227,13 @@ def _statoverride(context: Context) -> Outcome:
     if not options.has("--add") or len(operands) != 4:
         raise DeedError("it adds no override")
     user, group, mode, path = operands
+    if not re.fullmatch(r"[0-7]{1,5}", mode) or len(f"{user}:{group}".split()) != 1:
+        raise DeedError("it is no override")
     real = context.system.path(path, follow=False)
     overrides[real] = f"{user} {group} {mode} {path}"
     if options.has("--update") and context.system.world.get(real) is not None:
         context.system.set_owner(path, user, group, context.by)
-        wanted = int(mode, 8) & 0o7777 if mode.isdigit() and set(mode) <= set("01234567") else None
-        if wanted is None:
-            raise DeedError(f"'{mode}' is no mode")
-        context.system.set_mode(path, lambda _: wanted, context.by)
+        context.system.set_mode(path, lambda _: int(mode, 8) & 0o7777, context.by)
     return DONE
 
 
@@ -266,12 +281,12 @@ def _find_and_delete(context: Context) -> Outcome:
     for path in paths:
         if context.system.item(path) is None:
             continue
-        start = context.system.path(path)
-        for name in context.system.world.below(start):
-            level = name[len(start) :].count(b"/")
-            item = context.system.world.get(name)
+        start = context.system.path(path).count(b"/") + 1
+        for name in context.system.below(path):
+            item = context.system.item(name, follow=False)
+            level = name.count("/") - start
             if item is not None and level <= depth and all(check(item) for check in checks):
-                context.system.remove("/" + name.decode("utf-8", "surrogateescape"), context.by)
+                context.system.remove(name, context.by)
     return DONE
 
 

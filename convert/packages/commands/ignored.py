@@ -5,6 +5,7 @@ from __future__ import annotations
 _SERVICES = "starts, stops or asks services, of which none is running"
 _PERSON = "talks with the person who installs"
 _UPGRADE = "matters for upgrades and removals"
+_SHELL = "is for the shell alone: paths that are not absolute are not followed"
 _MACHINE = "is about the machine's kernel, boot or security labels"
 _CACHE = "makes a cache that programs do without"
 _IN_THE_END = "is done as data once all packages are in"
@@ -14,7 +15,7 @@ IGNORED: dict[str, str] = {
         (
             *("invoke-rc.d", "deb-systemd-invoke", "service", "start-stop-daemon", "initctl"),
             *("kill", "killall", "pkill", "sleep", "wait", "telinit", "init", "sync", "udevadm"),
-            *("dbus-send", "chkconfig", "systemd-update-helper", "rc-service", "reload"),
+            *("dbus-send", "rc-service"),
         ),
         _SERVICES,
     ),
@@ -28,12 +29,10 @@ IGNORED: dict[str, str] = {
         _PERSON,
     ),
     **dict.fromkeys(
-        (
-            *("dpkg-maintscript-helper", "dpkg-trigger", "ucfr", "pam-config", "umask", "trap"),
-            *("cd", "set", "ulimit", "hash", "times", "passwd", "chage"),
-        ),
+        (*("dpkg-maintscript-helper", "dpkg-trigger", "ucfr", "passwd", "chage"),),
         _UPGRADE,
     ),
+    **dict.fromkeys(("umask", "trap", "cd", "ulimit", "hash", "times"), _SHELL),
     **dict.fromkeys(
         (
             *("update-initramfs", "update-grub", "update-grub2", "depmod", "modprobe", "sysctl"),

@@ -67,6 +67,22 @@ def _update_rc(context: Context) -> Outcome:
     return DONE
 
 
+def _update_helper(context: Context) -> Outcome:
+    """Carry out what rpm's macros for units call: systemd-update-helper."""
+    action, *units = context.arguments or ("",)
+    if action == "install-system-units":
+        context.system.enable(context.package.name, units, context.by)
+    return DONE
+
+
+def _chkconfig(context: Context) -> Outcome:
+    """Carry out chkconfig(8)."""
+    match list(context.arguments):
+        case ["--add", name] | [name, "on"]:
+            context.system.enable(context.package.name, [f"{name}.service"], context.by)
+    return DONE
+
+
 def _alternatives(context: Context) -> Outcome:
     system = context.system
     words = [word for word in context.arguments if word not in {"--quiet", "--verbose", "--force"}]
@@ -128,7 +144,9 @@ def _add_shell(context: Context) -> Outcome:
 SERVICES: dict[str, Handler] = {
     "deb-systemd-helper": _helper,
     "systemctl": _systemctl,
+    "systemd-update-helper": _update_helper,
     "update-rc.d": _update_rc,
+    "chkconfig": _chkconfig,
     "update-alternatives": _alternatives,
     "alternatives": _alternatives,
     "ucf": _ucf,

@@ -8,10 +8,14 @@ import pytest
 
 from convert.inspect.text import encoded
 from convert.packages.assemble import assemble
+from convert.packages.scripts import report_triggers
 from formats.core.opener import open_artifact
+from formats.core.package import PackageSystem
 from formats.core.tree import TreeIndex
 from formats.packages.tree import PackageTree
 from tests.convert.packages.machine import assembled_here, compared, installed
+from tests.convert.packages.support import package as described
+from tests.convert.packages.support import root
 from tests.support.programs import need, run
 
 _SPEC = r"""
@@ -70,6 +74,34 @@ def test_what_scriptlets_make_is_what_rpm_makes_of_them(package: Path, tmp_path:
     assembled, ours = assembled_here([package], ["oc-tool"])
     assert compared(theirs, ours) == []
     assert [f for f in assembled.findings if f.rule == "package-script"] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        (
+            'if [ $1 -eq 1 ] && [ -x "/usr/lib/systemd/systemd-update-helper" ]; then\n'
+            "/usr/lib/systemd/systemd-update-helper install-system-units tool.service || :\nfi"
+        ),
+        "if [ $1 -eq 1 ] ; then systemctl --no-reload preset tool.service &>/dev/null || : ; fi",
+        "/sbin/chkconfig --add tool",
+        "/sbin/chkconfig tool on",
+    ],
+)
+def test_units_are_enabled_by_what_macros_of_rpm_stand_for(text: str) -> None:
+    place = root()
+    assert place.follow(text, "%post").is_whole
+    assert list(place.system.units) == [("tool", "tool.service")]
+
+
+def test_triggers_are_told() -> None:
+    trigger = {"%triggerin": "mkdir /x", "%filetriggerin": "mkdir /x"}
+    tree = described("tool", scripts=trigger, system=PackageSystem.RPM)
+    place = root()
+    report_triggers(place.system, tree.package)
+    assert [f.evidence for f in place.findings] == [
+        "not carried out: %triggerin, %filetriggerin",
+    ]
 
 
 def test_rpm_reads_the_database_of_what_was_put_together(package: Path, tmp_path: Path) -> None:

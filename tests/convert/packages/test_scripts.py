@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from convert.packages.commands.modes import capability_xattr, mode_change
+from convert.packages.unpack import unpack
 from formats.core.entry import Entry, Kind
 from formats.core.finding import Action
-from tests.convert.packages.support import root
+from tests.convert.packages.support import package, root
 from tests.support.memory_tree import memory_tree
 from tests.support.programs import need, need_root, run
 
@@ -228,6 +229,47 @@ def test_files_of_a_base_are_not_taken_away() -> None:
     assert place.left("rm -f /etc/x /etc/none") == [
         "rm -f /etc/x /etc/none ('/etc/x' is in the base, and stays)"
     ]
+
+
+def test_what_is_changed_below_a_folder_is_one_finding() -> None:
+    place = root("f 644 0:0 srv/a/b x\nf 755 0:0 srv/a/c x\nl 777 0:0 srv/a/l /etc")
+    assert place.left("chown -R nobody:adm /srv; chmod -R go-rwx /srv") == []
+    assert (place.entry("/srv/a/b").uid, place.entry("/srv/a/b").gid) == (65534, 4)
+    assert place.entry("/srv/a/c").mode == 0o700
+    assert [(f.rule, f.evidence) for f in place.findings] == [
+        ("package-owner", "nobody:adm for 4 paths, by tool's postinst, line 1"),
+        ("package-mode", "go-rwx for 4 paths, by tool's postinst, line 1"),
+    ]
+
+
+def test_what_scripts_look_at_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = root("".join(f"f 644 0:0 srv/{n} x\n" for n in range(100)))
+    monkeypatch.setattr(place.system, "_looks_left", 1000)
+    turns = "for x in 1 2 3 4 5 6 7 8 9 10 11 12; do chmod -R 600 /srv; chmod -R 644 /srv; done"
+    assert "too many paths" in place.left(turns)[0]
+
+
+def test_a_file_with_a_new_owner_loses_its_privileges(tmp_path: Path) -> None:
+    need_root()
+    place = root("f 6755 0:0 a 1\nf 2745 0:0 b 1\nd 6755 0:0 c")
+    assert place.left("setcap cap_chown+ep /a; chown nobody /a /b /c; chgrp adm /c") == []
+    for name in "abc":
+        path = tmp_path / name
+        path.mkdir() if name == "c" else path.touch()
+        path.chmod({"a": 0o6755, "b": 0o2745, "c": 0o6755}[name])
+        run("chown", "nobody", path)
+        assert place.entry(f"/{name}").mode == path.stat().st_mode & 0o7777, name
+    assert place.entry("/a").xattrs == ()
+
+
+def test_overrides_hold_for_files_that_come_later() -> None:
+    place = root()
+    add = "dpkg-statoverride --add root adm 4750 /usr/bin/x"
+    missing = "dpkg-statoverride --add nobody-here root 0600 /usr/bin/y"
+    assert place.left(f"{add}\n{missing}\n") == []
+    unpack(place.system, package("other", "f 755 0:0 usr/bin/x 1\nf 755 0:0 usr/bin/y 1"))
+    assert (place.entry("/usr/bin/x").mode, place.entry("/usr/bin/x").gid) == (0o4750, 4)
+    assert place.findings[-1].evidence.startswith("there is no user 'nobody-here'")
 
 
 def test_find_deletes_in_its_plain_form() -> None:

@@ -23,6 +23,8 @@ NOT_A_MEMBER = -1
 """What :attr:`Entry.node` is for folders that no member describes."""
 
 _FOLDER_MODE = 0o755
+_SYMLINK_MODE = 0o777
+"""Of every symlink on Linux; other systems write others."""
 
 
 class Arrangement(Generic[Content]):
@@ -113,7 +115,7 @@ class Arrangement(Generic[Content]):
                 f"{quoted(path)} is there as a {earlier.kind.value} and as a {kind.value}"
             )
         if member is None or not _is_same_folder(earlier, member):
-            self._replaced.add(path)
+            self._replaced.add(path or b"/")
 
     def entries(self) -> list[Entry]:
         """Return all entries in the order of trees, with the folders that are missing."""
@@ -168,7 +170,7 @@ class Arrangement(Generic[Content]):
         return Entry(
             path,
             kind,
-            member.mode & 0o7777,
+            member.mode & 0o7777 if member.kind is not Kind.SYMLINK else _SYMLINK_MODE,
             member.uid,
             member.gid,
             member.mtime_ns,

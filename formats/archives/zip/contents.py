@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from formats.archives.spooled import Spooler
@@ -44,6 +44,17 @@ class ZipContent(NamedTuple):
     method: int
     flags: int
     name: bytes
+
+
+class _Header(NamedTuple):
+    """A member as its own header describes it."""
+
+    flags: int
+    method: int
+    checksum: int
+    sizes: Sizes
+    name: bytes
+    extra: bytes
 
 
 class ZipContents:
@@ -92,12 +103,15 @@ class ZipContents:
             [(item.offset, HEADER_BYTES + len(item.name) + item.compressed) for item in contents]
         )
 
-    def _start(self, content: ZipContent) -> int:
-        """Return where the content starts, behind the member's own header."""
+    def own_fields(self, content: ZipContent) -> Mapping[int, bytes]:
+        """Return the extra fields of the member's own header."""
+        return extra_fields(self._header(content).extra)
+
+    def _header(self, content: ZipContent) -> _Header:
         offset = content.offset
-        header = bytes(read_exact(self._archive, offset, HEADER_BYTES, "a member's header"))
+        data = bytes(read_exact(self._archive, offset, HEADER_BYTES, "a member's header"))
         magic, _, flags, method, _, _, checksum, compressed, size, name_bytes, extra_bytes = (
-            _HEADER.unpack(header)
+            _HEADER.unpack(data)
         )
         if magic != HEADER_MAGIC:
             raise self._contradiction(content, "has no header where the directory says")
@@ -106,21 +120,26 @@ class ZipContents:
                 self._archive, offset + HEADER_BYTES, name_bytes + extra_bytes, "a member's header"
             )
         )
-        name = rest[:name_bytes]
+        sizes = Sizes(size, compressed, 0, 0)
+        return _Header(flags, method, checksum, sizes, rest[:name_bytes], rest[name_bytes:])
+
+    def _start(self, content: ZipContent) -> int:
+        """Return where the content starts, behind the member's own header."""
+        header = self._header(content)
+        name = header.name
         if name.replace(b"\\", b"/") != content.name.replace(b"\\", b"/"):  # .NET mixes them
             raise self._contradiction(content, f"is named {quoted(name)} in its own header")
-        if method != content.method:
+        if header.method != content.method:
             raise self._contradiction(content, "is compressed differently by its own header")
-        if not flags & SIZES_FOLLOW:
-            field = extra_fields(rest[name_bytes:]).get(ZIP64)
-            sizes = whole_sizes(Sizes(size, compressed, 0, 0), field)
-            if sizes is None or (sizes.size, sizes.compressed, checksum) != (
+        if not header.flags & SIZES_FOLLOW:
+            sizes = whole_sizes(header.sizes, extra_fields(header.extra).get(ZIP64))
+            if sizes is None or (sizes.size, sizes.compressed, header.checksum) != (
                 content.size,
                 content.compressed,
                 content.checksum,
             ):
                 raise self._contradiction(content, "has other sizes in its own header")
-        start = offset + HEADER_BYTES + len(rest)
+        start = content.offset + HEADER_BYTES + len(name) + len(header.extra)
         if start + content.compressed > content.stop:
             raise self._contradiction(content, "overlaps with what follows")
         return start

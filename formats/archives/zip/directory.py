@@ -24,6 +24,8 @@ from formats.archives.zip.decoders import DECODERS, NOT_DECODED
 from formats.archives.zip.ending import Ending
 from formats.archives.zip.extra import (
     AES,
+    OLD_UNIX,
+    OLD_UNIX_IDS,
     ZIP64,
     Sizes,
     extra_fields,
@@ -234,6 +236,8 @@ class Directory:
             return None
         target = self._target(content, contents, name) if kind is Kind.SYMLINK else None
         time = mtime_ns(fields) if fields else None
+        if OLD_UNIX in fields or OLD_UNIX_IDS in fields:
+            fields = contents.own_fields(content)
         uid, gid = owner(fields) if fields else (0, 0)
         return Member(
             path=name,

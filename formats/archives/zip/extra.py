@@ -11,7 +11,10 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-ZIP64, NTFS, UNIX_TIME, UNIX_IDS, UNICODE_PATH, AES = 0x0001, 0x000A, 0x5455, 0x7875, 0x7075, 0x9901
+ZIP64, NTFS, AES = 0x0001, 0x000A, 0x9901
+UNIX_TIME, UNIX_IDS, UNICODE_PATH = 0x5455, 0x7875, 0x7075
+OLD_UNIX, OLD_UNIX_IDS = 0x5855, 0x7855
+"""Both have the owner only in the member's own header."""
 
 _FIELD = struct.Struct("<HH")
 _UNICODE_PATH = struct.Struct("<BI")
@@ -80,11 +83,18 @@ def mtime_ns(fields: Mapping[int, bytes]) -> int | None:
     times = extra_fields(ntfs[4:]).get(_NTFS_TIMES_TAG, b"")
     if len(times) >= 8:
         return (int.from_bytes(times[:8], "little") - _NTFS_EPOCH) * 100
+    old = fields.get(OLD_UNIX, b"")
+    if len(old) >= 8:
+        return int.from_bytes(old[4:8], "little", signed=True) * 10**9
     return None
 
 
 def owner(fields: Mapping[int, bytes]) -> tuple[int, int]:
     """Return the numbers of user and group; root's where none are written."""
+    for number, place in ((OLD_UNIX, 8), (OLD_UNIX_IDS, 0)):
+        old = fields.get(number, b"")[place : place + 4]
+        if UNIX_IDS not in fields and len(old) == 4:
+            return int.from_bytes(old[:2], "little"), int.from_bytes(old[2:], "little")
     field = fields.get(UNIX_IDS, b"")
     numbers: list[int] = []
     position = 1  # behind the version

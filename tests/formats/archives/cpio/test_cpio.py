@@ -135,7 +135,8 @@ def test_a_later_archive_replaces_files_of_an_earlier_one(tmp_path: Path) -> Non
         data += pack(tmp_path / text, tmp_path / "x").read_bytes()
     (tmp_path / "both").write_bytes(data)
     assert files(tmp_path / "both") == {b"init": b"new"}
-    assert "duplicate-member: dropped init" in " ".join(told(tmp_path / "both"))
+    (text,) = [text for text in told(tmp_path / "both") if text.startswith("duplicate-member")]
+    assert "init" in text
 
 
 def test_files_are_opened_in_place(top: Path, tmp_path: Path) -> None:

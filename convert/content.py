@@ -19,7 +19,7 @@ from convert.opening import open_base, request_of, source_config
 from convert.options import ConvertOptions
 from convert.select import select_root
 from convert.select.names import is_wrapping
-from formats.archives.source_tree import FACT as SOURCE_TREE
+from formats.archives.facts import MACOS, PLATFORM, SOURCE_TREE
 from formats.core.errors import UnsupportedError, UsageError
 from formats.core.finding import Finding
 from formats.core.machine import Machine
@@ -167,6 +167,12 @@ def _of_tree(artifact: Artifact, options: ConvertOptions) -> Content:
             origin=tree.origin,
             hint="build and install it into an empty folder (make install DESTDIR=…), and convert"
             " that folder; 'convert export --raw' writes the sources as they are",
+        )
+    if tree.info.facts.get(PLATFORM) == MACOS:
+        raise UnsupportedError(
+            "holds programs for macOS, which no Linux can run",
+            origin=tree.origin,
+            hint="take the bottle for Linux: its name ends in _linux.bottle.tar.gz",
         )
     is_application = nature in {Nature.ARCHIVE, Nature.SCRIPT}
     if not is_application:

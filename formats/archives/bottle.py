@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic
 
+from formats.archives.facts import MACOS, PLATFORM
 from formats.archives.member import Content, Member
 from formats.archives.member_tree import Contents, MemberTree
 from formats.archives.tar_index import inner_path
@@ -30,7 +31,7 @@ _LINKED_FOLDERS = (b"bin", b"sbin")
 _PLACEHOLDER = re.compile(rb"@@HOMEBREW_[A-Z_]{1,32}@@")
 _PLACEHOLDER_BYTES = 48
 _LOOKED_AT_BYTES = 512 * MIB
-_PLATFORMS = {"Macintosh": "macOS", "Linux": "Linux"}
+_PLATFORMS = {"Macintosh": MACOS, "Linux": "Linux"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ def _facts(folder: bytes, data: bytes) -> Mapping[str, str]:
     built_on = receipt.get("built_on")
     system = built_on.get("os") if isinstance(built_on, dict) else None
     if isinstance(system, str):
-        facts["platform"] = _PLATFORMS.get(system, printable(system))
+        facts[PLATFORM] = _PLATFORMS.get(system, printable(system))
     if isinstance(receipt.get("arch"), str):
         facts["architecture"] = printable(receipt["arch"])
     return facts

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from formats.archives.facts import INTERPRETER, RUNS_WITH
 from formats.archives.member import Member
 from formats.archives.member_tree import MemberTree
 from formats.archives.stored import Place, StoredContents
@@ -21,8 +22,6 @@ from formats.core.source import ByteSource
 from formats.core.tree import TreeInfo
 
 FORMAT = "script"
-INTERPRETER = "interpreter"
-"""Key of the fact that names the interpreter's path, as the shebang has it."""
 
 _SHEBANG = b"#!"
 _SHEBANG_BYTES = 256
@@ -102,7 +101,7 @@ def script_tree(
         facts={
             INTERPRETER: shebang.interpreter,
             "shebang": f"#!{shebang.interpreter} {shebang.argument}".rstrip(),
-            "runs-with": shebang.program,
+            RUNS_WITH: shebang.program,
             **(facts or {}),
         },
     )

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from formats.archives.facts import SOURCE_TREE
 from formats.archives.member import Content
 from formats.archives.member_tree import MemberTree
 from formats.core.entry import Entry, Kind
 from formats.core.origin import printable
-
-FACT = "source-tree"
-"""Key of :attr:`~formats.core.tree.TreeInfo.facts`; its value names the files that say so."""
 
 _BUILD_FILES = frozenset(
     {
@@ -63,7 +61,7 @@ def source_tree_facts(tree: MemberTree[Content]) -> Mapping[str, str]:
     seen = sorted(names & _BUILD_FILES)
     if not seen or _STARTED_BY in names or any(_built(tree)):
         return {}
-    return {FACT: ", ".join(printable(name) for name in seen)}
+    return {SOURCE_TREE: ", ".join(printable(name) for name in seen)}
 
 
 def _built(tree: MemberTree[Content]) -> Iterator[bool]:

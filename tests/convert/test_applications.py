@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import tarfile
@@ -125,6 +126,18 @@ def test_sources_are_named_as_such_and_exported(tmp_path: Path) -> None:
     assert "source code" in done.err
     assert "make install DESTDIR" in done.err
     succeed("export", "-q", "--raw", path, f"tar:{tmp_path / 'tree.tar'}")
+
+
+def test_a_bottle_for_macos_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "jq--1.7.1.arm64_sonoma.bottle.tar.gz"
+    with tarfile.open(path, "w:gz") as tar:
+        info = tarfile.TarInfo("jq/1.7.1/INSTALL_RECEIPT.json")
+        receipt = b'{"built_on": {"os": "Macintosh"}}'
+        info.size = len(receipt)
+        tar.addfile(info, io.BytesIO(receipt))
+    done = convert("run", path, f"oci:{tmp_path / 'out'}:x", "--platform", "linux/arm64")
+    assert done.code == 3
+    assert "holds programs for macOS" in done.err
 
 
 @pytest.fixture

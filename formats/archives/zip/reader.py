@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from formats.archives.facts import INTERPRETER, RUNS_WITH
 from formats.archives.layouts import archive_tree
 from formats.archives.script import file_name, lone_file, script_tree, shebang_of
 from formats.archives.spooled import Spooler
@@ -135,7 +136,7 @@ def _main_class(
     match = _MAIN_CLASS.search(b"".join(contents.read(manifest)))
     if match is None:
         return None
-    return {"main-class": printable(match[1].strip()), "interpreter": "java", "runs-with": "java"}
+    return {"main-class": printable(match[1].strip()), INTERPRETER: "java", RUNS_WITH: "java"}
 
 
 READER = ZipReader()

@@ -11,19 +11,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import NamedTuple
 
 from formats.archives.tar_sparse import Regions, old_gnu_regions, pax_regions, sparse_source
 from formats.core.entry import Kind
 from formats.core.errors import CorruptError, LimitError, UnsupportedError, quoted
-from formats.core.limits import DEFAULT_LIMITS, MIB, Limits
+from formats.core.limits import DEFAULT_LIMITS, KIB, MIB, Limits
 from formats.core.origin import Origin
-from formats.core.source import ByteSource, read_exact, slice_source
+from formats.core.source import ByteSource, slice_source
 
 BLOCK_BYTES = 512
 
 _RECORDS_BYTES = MIB
 """Largest pax header and longest name that is read."""
+_WINDOW_BYTES = 16 * KIB
 _MAX_GLOBAL_RECORDS = 64
 """Each member gets all of them."""
 _CHECKSUM = slice(148, 156)
@@ -50,13 +52,17 @@ _LONG_NAME, _LONG_TARGET = b"L", b"K"
 _VOLUME_LABEL, _CONTINUED = b"V", b"M"
 _OWN_RECORDS, _SUN_RECORDS, _GLOBAL_RECORDS = b"x", b"X", b"g"
 
+_NO_RECORDS: Mapping[bytes, bytes] = MappingProxyType({})
+
+_NUMBERS = slice(100, 148)
+_PLAIN_NUMBERS = re.compile(rb"([0-7]{7})[ \0]" * 3 + rb"([0-7]{11})[ \0]" * 2)
+"""Mode, user, group, size and time, as nearly every program writes them."""
 _OCTAL = re.compile(rb"[ \0]*([0-7]*)(?:[ \0].*)?", re.DOTALL)
 _DECIMAL = re.compile(rb"-?[0-9]{1,20}(\.[0-9]*)?")
 
 
-@dataclass(frozen=True, slots=True)
-class TarMember:
-    """One member as its headers describe it.
+class TarMember(NamedTuple):
+    """One member as its headers describe it; a named tuple, as archives have very many.
 
     :ivar path: as written: it may be absolute, or lead out of the archive; see :func:`inner_path`.
     :ivar size: bytes of content, holes included; 0 for all but files.
@@ -84,12 +90,12 @@ class TarMember:
     device: tuple[int, int] | None = None
     user: bytes = b""
     group: bytes = b""
-    records: Mapping[bytes, bytes] = field(default_factory=dict)
+    records: Mapping[bytes, bytes] = _NO_RECORDS
     regions: Regions | None = None
 
     def without_records(self) -> TarMember:
         """Return the member without what only the content of a tree needs; it may be large."""
-        return replace(self, records={}) if self.records else self
+        return self._replace(records=_NO_RECORDS) if self.records else self
 
     def source(self, archive: ByteSource, origin: Origin) -> ByteSource:
         """Return the content, read in place.
@@ -159,11 +165,21 @@ class _Walk:
         self._sparse_pairs: list[bytes] = []
         self._name: bytes | None = None
         self._target: bytes | None = None
+        self._window = b""
+        self._window_start = 0
+
+    def _read(self, offset: int, length: int) -> bytes:
+        """Return what is there, fewer bytes where the archive ends; headers lie close together."""
+        at = offset - self._window_start
+        if at < 0 or at + length > len(self._window):
+            self._window = bytes(self._source.read_at(offset, max(length, _WINDOW_BYTES)))
+            self._window_start, at = offset, 0
+        return self._window[at : at + length]
 
     def members(self) -> Iterator[TarMember]:
         offset = count = 0
         while True:
-            header = bytes(self._source.read_at(offset, BLOCK_BYTES))
+            header = self._read(offset, BLOCK_BYTES)
             if not header.strip(b"\0"):
                 break
             if len(header) < BLOCK_BYTES or not _is_header(header):
@@ -201,7 +217,9 @@ class _Walk:
                 offset=offset,
             )
         start = offset + BLOCK_BYTES
-        data = bytes(read_exact(self._source, start, size, "a tar header"))
+        data = self._read(start, size)
+        if len(data) < size:
+            raise self._corrupt("a tar header is cut short", start)
         if kind == _LONG_NAME:
             self._name = data.partition(b"\0")[0]
         elif kind == _LONG_TARGET:
@@ -240,7 +258,7 @@ class _Walk:
         entry_kind = _KINDS.get(kind, Kind.FILE)  # POSIX: unknown types are files
         if entry_kind is Kind.FILE and path.endswith(b"/"):  # how v7 marks folders
             entry_kind = Kind.FOLDER
-        stored = self._size(kind, entry_kind, header, offset, records)
+        mode, uid, gid, stored, mtime_ns = self._numbers(kind, entry_kind, header, offset, records)
         start, size = offset + BLOCK_BYTES, stored
         regions: Regions | None = None
         if kind == b"S":
@@ -254,10 +272,10 @@ class _Walk:
         return TarMember(
             path=path,
             kind=entry_kind,
-            mode=self._number(header, 100, 8, offset) & 0o7777,
-            uid=self._record_number(records, b"uid", header, 108, offset),
-            gid=self._record_number(records, b"gid", header, 116, offset),
-            mtime_ns=self._time(records, header, offset),
+            mode=mode & 0o7777,
+            uid=uid,
+            gid=gid,
+            mtime_ns=mtime_ns,
             size=size if entry_kind is Kind.FILE else 0,
             offset=start,
             stored_bytes=stored,
@@ -268,6 +286,28 @@ class _Walk:
             group=_owner_name(records, b"gname", header, 297),
             records=records,
             regions=regions,
+        )
+
+    def _numbers(
+        self,
+        kind: bytes,
+        entry_kind: Kind,
+        header: bytes,
+        offset: int,
+        records: Mapping[bytes, bytes],
+    ) -> tuple[int, int, int, int, int]:
+        """Return mode, user, group, stored bytes and time."""
+        plain = _PLAIN_NUMBERS.fullmatch(header[_NUMBERS]) if not records else None
+        if plain is not None:
+            mode, uid, gid, size, seconds = (int(text, 8) for text in plain.groups())
+            has_content = entry_kind is Kind.FILE or kind == _LISTED_FOLDER
+            return mode, uid, gid, size if has_content else 0, seconds * 10**9
+        return (
+            self._number(header, 100, 8, offset),
+            self._record_number(records, b"uid", header, 108, offset),
+            self._record_number(records, b"gid", header, 116, offset),
+            self._size(kind, entry_kind, header, offset, records),
+            self._time(records, header, offset),
         )
 
     def _size(

@@ -24,15 +24,19 @@ from formats.core.errors import ConvertError, CorruptError, LimitError
 from formats.core.limits import KIB, MIB, Limits
 from formats.core.source import BytesLike, ByteSource
 
-_inflate_errors: tuple[type[Exception], ...] = (zlib.error,)
-_new_inflater: Callable[[int], _Inflater] = zlib.decompressobj
+inflate_errors: tuple[type[Exception], ...] = (zlib.error,)
+"""What an :data:`inflater` raises."""
+inflater: Callable[[int], _Inflater] = zlib.decompressobj
+"""Makes a decompressor of deflate, by its window as :mod:`zlib` counts it."""
+crc32: Callable[[BytesLike, int], int] = zlib.crc32
 try:
     from isal import isal_zlib
 except ImportError:  # no wheel for this machine
     pass
 else:
-    _new_inflater = isal_zlib.decompressobj
-    _inflate_errors += (cast("type[Exception]", isal_zlib.error),)  # its stub says: an instance
+    inflater = isal_zlib.decompressobj
+    crc32 = isal_zlib.crc32
+    inflate_errors += (cast("type[Exception]", isal_zlib.error),)  # its stub says: an instance
 
 BLOCK_BYTES = MIB
 INPUT_BYTES = 128 * KIB  # what a decoder leaves of it is copied for every block
@@ -118,7 +122,7 @@ def gunzip(file: Compressed, limits: Limits) -> Iterator[bytes]:
         flags = bytes(file.source.read_at(file.position + _GZIP_FLAGS_OFFSET, 1))
         # isal fails where a header's checksum lies on both sides of an input's end
         is_plain = not (flags and flags[0] & _GZIP_HAS_HEADER_CHECKSUM)
-        new_inflater = _new_inflater if is_plain else zlib.decompressobj
+        new_inflater = inflater if is_plain else zlib.decompressobj
         member: _Inflater = new_inflater(_GZIP_WINDOW_BITS)
         while not member.eof:
             data = file.next_input()
@@ -126,7 +130,7 @@ def gunzip(file: Compressed, limits: Limits) -> Iterator[bytes]:
                 raise file.cut_short("gzip")
             try:
                 block = member.decompress(data, BLOCK_BYTES)
-            except _inflate_errors as error:
+            except inflate_errors as error:
                 raise file.damaged(f"the gzip stream is damaged ({error})") from error
             file.leave(member.unconsumed_tail or member.unused_data)
             if block:

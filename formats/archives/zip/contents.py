@@ -7,13 +7,13 @@ the one or the other see different archives where the two differ: that is an err
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from formats.archives.spooled import Spooler
 from formats.archives.zip.decoders import DECODERS, STORED
 from formats.archives.zip.extra import ZIP64, Sizes, extra_fields, whole_sizes
+from formats.bundles.streams import crc32
 from formats.core.entry import Entry
 from formats.core.errors import CorruptError, LimitError, quoted
 from formats.core.limits import Limits
@@ -86,7 +86,7 @@ class ZipContents:
             given += len(block)
             if given > size:
                 raise self._contradiction(content, f"has more than the {size:,} bytes it says")
-            checksum = zlib.crc32(block, checksum)
+            checksum = crc32(block, checksum)
             yield block
         if given == size and checksum != content.checksum:
             raise self._contradiction(content, "has a wrong checksum (CRC-32)")

@@ -13,7 +13,15 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
 from formats.archives.stored import read_blocks
-from formats.bundles.streams import BLOCK_BYTES, Compressed, bunzip2, unxz, unzstd
+from formats.bundles.streams import (
+    BLOCK_BYTES,
+    Compressed,
+    bunzip2,
+    inflate_errors,
+    inflater,
+    unxz,
+    unzstd,
+)
 from formats.core.errors import CorruptError, LimitError
 from formats.core.limits import KIB, Limits
 from formats.core.source import BytesLike, ByteSource, read_exact, slice_source
@@ -41,7 +49,7 @@ def _inflated(
     archive: ByteSource, offset: int, length: int, size: int, limits: Limits
 ) -> Iterator[BytesLike]:
     del limits  # the window of deflate is 32 KiB
-    decoder = zlib.decompressobj(-zlib.MAX_WBITS)
+    decoder = inflater(-zlib.MAX_WBITS)
     position, stop = offset, offset + length
     most = min(BLOCK_BYTES, size + 1)
     pending: BytesLike = b""
@@ -53,7 +61,7 @@ def _inflated(
             position += len(pending)
         try:
             block = decoder.decompress(pending, most)
-        except zlib.error as error:
+        except inflate_errors as error:
             raise _damaged(archive, position, "deflate", error) from error
         if not block and not pending and position == stop:
             raise CorruptError("its deflate stream has no end", origin=archive.origin, offset=stop)

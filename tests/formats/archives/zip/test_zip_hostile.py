@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
+import tracemalloc
 import zipfile
 import zlib
 from contextlib import suppress
@@ -14,7 +15,7 @@ import pytest
 
 from formats.core.errors import ConvertError, CorruptError, LimitError
 from formats.core.limits import DEFAULT_LIMITS, KIB, MIB, Limits
-from tests.formats.archives.support import files, listing, problem
+from tests.formats.archives.support import files, listing, opened_tree, problem
 from tests.images.volumes import patch
 
 CONTENT = b"content" * 50
@@ -193,6 +194,23 @@ def test_a_member_that_expands_too_far_is_refused_before_it_does(
     error = problem(path, limits)
     assert isinstance(error, LimitError)
     assert "expands to more than 100 times its size" in error.message
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_member_is_read_in_little_memory_however_far_it_expands(
+    tmp_path: Path, method: int
+) -> None:
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w", method) as target:
+        target.writestr("zeros", bytes(64 * MIB))
+    with opened_tree(path) as (tree, _):
+        (entry,) = [entry for entry in tree.entries() if entry.path]
+        tracemalloc.start()
+        try:
+            assert sum(len(block) for block in tree.read(entry)) == 64 * MIB
+            assert tracemalloc.get_traced_memory()[1] < 8 * MIB
+        finally:
+            tracemalloc.stop()
 
 
 def test_a_dictionary_that_takes_too_much_memory_is_refused(tmp_path: Path) -> None:

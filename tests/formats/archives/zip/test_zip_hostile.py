@@ -208,7 +208,7 @@ def test_a_member_is_read_in_little_memory_however_far_it_expands(
         tracemalloc.start()
         try:
             assert sum(len(block) for block in tree.read(entry)) == 64 * MIB
-            assert tracemalloc.get_traced_memory()[1] < 8 * MIB
+            assert tracemalloc.get_traced_memory()[1] < 16 * MIB  # LZMA has a dictionary of 8
         finally:
             tracemalloc.stop()
 

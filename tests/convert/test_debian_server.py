@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import time
-from contextlib import closing
 from dataclasses import replace
-from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 
 from tests.images.recipes.debian_server import PAGE, ROOT_OFFSET, root_bytes
 from tests.support.command import succeed
-from tests.support.containers import podman
+from tests.support.containers import front_page, podman
 from tests.support.listing import Row, difference, kernel_listing, loop_mounted
 from tests.support.programs import need, need_root, run
 
@@ -37,20 +34,6 @@ def test_raw_qcow2_and_vmdk_give_the_same_image(
     _, images = converted
     assert len(images) == 3
     assert len({image["digest"] for image in images}) == 1
-
-
-def front_page(seconds: float = 30) -> str:
-    """Return what the web server on this machine shows, as soon as it answers."""
-    deadline = time.monotonic() + seconds
-    while True:
-        with closing(HTTPConnection("127.0.0.1", 80, timeout=5)) as connection:
-            try:
-                connection.request("GET", "/")
-                return connection.getresponse().read().decode()
-            except OSError:
-                if time.monotonic() > deadline:
-                    raise
-        time.sleep(0.2)
 
 
 def test_podman_runs_it_and_nginx_serves_its_page(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 
 from tests.support.programs import need, need_root, run
@@ -51,3 +53,17 @@ def podman() -> Iterator[Podman]:
         engine("rm", "--all", "--force", "--time", "1", check=False)
         engine("rmi", "--all", "--force", check=False)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def front_page(seconds: float = 30) -> str:
+    """Return what the web server on this machine shows, as soon as it answers."""
+    deadline = time.monotonic() + seconds
+    while True:
+        with closing(HTTPConnection("127.0.0.1", 80, timeout=5)) as connection:
+            try:
+                connection.request("GET", "/")
+                return connection.getresponse().read().decode()
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+        time.sleep(0.2)

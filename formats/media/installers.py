@@ -10,8 +10,9 @@ from formats.media.medium import Installer, MediumFiles
 
 _KNOPPIX_MAGIC = b"#!/bin/sh\n#V"
 """A cloop file starts with a script that mounts it."""
-_TREEINFO_NAME = re.compile(r"(?m)^\s*name\s*=\s*(.+?)\s*$")
-_USE_POOL = "its packages can be installed into an image: 'convert run NAME --pool MEDIUM'"
+_TREEINFO_NAME = re.compile(r"(?m)^[ \t]*name[ \t]*=(.*)$")
+_LONGEST_NAME = 120
+_USE_POOL = "its packages can be put into an image: give it as --pool, and them as --with"
 _LINUX_ONLY = "only Linux systems become containers"
 
 
@@ -86,14 +87,15 @@ def find_installer(files: MediumFiles) -> Installer | None:
         if all(any(files.has(path) for path in choice) for choice in row.paths):
             said = files.text(row.said_by).strip().splitlines() if row.said_by else []
             name = said[0] if said else _treeinfo_name(files)
-            title = f"{row.title} ({printable(name)})" if name else row.title
+            name = printable(name[:_LONGEST_NAME])
+            title = f"{row.title} ({name})" if name else row.title
             return Installer(title, row.hint)
     return None
 
 
 def _treeinfo_name(files: MediumFiles) -> str:
     match = _TREEINFO_NAME.search(files.text(b".treeinfo"))
-    return match[1] if match is not None else ""
+    return match[1].strip() if match is not None else ""
 
 
 def _knoppix(files: MediumFiles) -> Installer | None:

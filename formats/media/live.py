@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 
 from formats.core.entry import Entry
 from formats.core.origin import printable
@@ -19,9 +20,13 @@ from formats.media.medium import LiveSystem, MediumFiles
 Finder = Callable[[MediumFiles], Sequence[LiveSystem]]
 
 _BOOT_CONFIGS = r"(boot/grub/|isolinux/|syslinux/|efi/boot/)(.*/)?[^/]+\.cfg"
-_LAYERFS_PATH = re.compile(r"layerfs-path=(\S+?)\.squashfs\b")
-_LIVE_MEDIA_PATH = re.compile(r"\blive-media-path=/?(\S+)")
+_LAYERFS_PATH = re.compile(r"\blayerfs-path=(\S{1,255}?)\.squashfs\b")
+_LIVE_MEDIA_PATH = re.compile(r"\blive-media-path=/?(\S{1,255})")
 _BOOT_CONFIG_BYTES = 1 << 18
+_MOST_BOOT_CONFIGS = 64
+
+_DEFAULT_SOURCE = re.compile(r"(?m)^[ \t]+default:[ \t]*true[ \t]*$")
+_SOURCE_PATH = re.compile(r"(?m)^[ \t]+path:[ \t]*(\S{1,255})\.squashfs[ \t]*$")
 
 _LIVEOS_IMAGES = (b"liveos/squashfs.img", b"liveos/rootfs.img", b"liveos/ext3fs.img")
 _IMAGE_ENDINGS = r".+\.(squashfs|sqfs|sqsh|sfs|erofs|ext[234]|img)"
@@ -33,7 +38,7 @@ _MOST_LOOKED_AT = 64
 def _boot_options(files: MediumFiles, option: re.Pattern[str]) -> list[str]:
     """Return what a kernel option is given in configurations of boot loaders, without repeats."""
     found: dict[str, None] = {}
-    for entry in files.matching(_BOOT_CONFIGS):
+    for entry in islice(files.matching(_BOOT_CONFIGS), _MOST_BOOT_CONFIGS):
         if entry.size <= _BOOT_CONFIG_BYTES:
             text = files.text(entry.path.lower())
             found.update(dict.fromkeys(match[1] for match in option.finditer(text)))
@@ -93,12 +98,9 @@ def _started_by_casper(files: MediumFiles, names: Sequence[str]) -> set[str]:
     if len(live) == 1:
         return set(live)
     sources = files.text(b"casper/install-sources.yaml")
-    defaults = [
-        block
-        for block in re.split(r"(?m)^-", sources)
-        if re.search(r"(?m)^\s+default:\s*true\s*$", block)
-    ]
-    paths = [re.search(r"(?m)^\s+path:\s*(\S+)\.squashfs\s*$", block) for block in defaults]
+    # each source is an item of a list, whose first key is behind the dash
+    items = [f" {item}" for item in re.split(r"(?m)^[ \t]*-", sources)]
+    paths = [_SOURCE_PATH.search(item) for item in items if _DEFAULT_SOURCE.search(item)]
     return {match[1] for match in paths if match is not None and match[1] in names}
 
 

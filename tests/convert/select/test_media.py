@@ -136,6 +136,16 @@ def test_layers_of_casper_are_what_overlayfs_of_the_kernel_makes_of_them(tmp_pat
             run("umount", base)
 
 
+def test_a_module_of_slax_deletes_what_is_in_the_bundles_below(root: Path, tmp_path: Path) -> None:
+    medium = medium_of(LAYOUTS["Slax"], root, tmp_path)
+    module = tmp_path / "module"
+    write_files(module, {"var/.wh.link": "", "home/.wh..wh..opq": "", "etc/motd": "a module\n"})
+    squash(module, medium / "slax/modules/10-mine.sb")
+    rows = listing(iso(medium, tmp_path / "slax.iso"))
+    expected = set(kernel_listing(root)) - {b"var/link"} | {b"etc/motd"}
+    assert set(rows) == expected
+
+
 def test_the_medium_itself_is_there_for_who_asks(root: Path, tmp_path: Path) -> None:
     image = iso(medium_of(LAYOUTS["casper"], root, tmp_path), tmp_path / "live.iso")
     with open_artifact([image]) as artifact:

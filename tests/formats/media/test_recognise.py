@@ -167,6 +167,23 @@ def test_of_several_images_anywhere_none_is_the_root() -> None:
     }
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("boot/grub/grub.cfg", " layerfs-path=" * 18_000),
+        ("casper/install-sources.yaml", "\n" * 4_000_000),
+        ("casper/install-sources.yaml", "\n path:" + " " * 4_000_000),
+        (".treeinfo", "\n" * 4_000_000),
+        (".treeinfo", "name =" + " a" * 2_000_000),
+    ],
+)
+def test_texts_that_are_made_to_take_long_do_not(path: str, text: str) -> None:
+    files = {**media.FEDORA_INSTALLER, path: text}
+    assert medium(files) is not None
+    assert layers(*CASPER, more={path: text})
+
+
 def test_two_layouts_on_one_medium_are_a_choice() -> None:
     assert set(layers("LiveOS/squashfs.img", "live/filesystem.squashfs")) == {"LiveOS", "live"}
 

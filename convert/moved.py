@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
@@ -10,12 +9,12 @@ from formats.core.entry import Entry, Kind, check_name, join
 from formats.core.errors import AmbiguousError, LimitError, UsageError, quoted
 from formats.core.limits import DEFAULT_LIMITS, Limits
 from formats.core.origin import Origin
-from formats.core.source import BytesLike
+from formats.core.over import TreeOver
 from formats.core.stacked import ImplyingTree
-from formats.core.tree import Tree, TreeIndex, TreeInfo, walk_order
+from formats.core.tree import Tree, TreeIndex, walk_order
 
 
-class MovedTree:
+class MovedTree(TreeOver):
     """A tree whose paths are others; see :class:`formats.core.tree.Tree`.
 
     :param top: folder of ``tree`` that becomes the root; everything else is left out, so it must
@@ -28,27 +27,27 @@ class MovedTree:
     def __init__(
         self, tree: Tree, *, top: bytes = b"", prefix: bytes = b"", limits: Limits = DEFAULT_LIMITS
     ) -> None:
-        self._tree = tree
         self._limits = limits
         self._top = top
         self._prefix = prefix
-        self._originals: dict[bytes, Entry] = {}
+        self._place = tree.origin
         made = _ways(prefix)
         self.implied: AbstractSet[bytes] = frozenset(made)
         newest = 0
+        originals: dict[bytes, Entry] = {}
         moved: list[Entry] = []
         for entry in tree.entries():
             path = self._moved(entry.path)
             if path is None:
                 continue
-            self._originals[path] = entry
+            originals[path] = entry
             target = entry.target
             if entry.kind is Kind.HARDLINK and target is not None:
                 target = self._moved(target)
             newest = max(newest, entry.mtime_ns)
             moved.append(replace(entry, path=path, target=target))
         folders = [Entry(path, Kind.FOLDER, 0o755, mtime_ns=newest) for path in made]
-        self._entries = [*folders, *moved]
+        super().__init__(tree, [*folders, *moved], originals)
 
     def _moved(self, path: bytes) -> bytes | None:
         """Return where a path goes; None for the folders above the top."""
@@ -61,32 +60,10 @@ class MovedTree:
         if len(moved) > self._limits.path_bytes:
             raise LimitError(
                 f"a path becomes longer than the {self._limits.path_bytes:,} bytes allowed",
-                origin=self.origin,
+                origin=self._place,
                 hint="choose a shorter --prefix",
             )
         return moved
-
-    @property
-    def origin(self) -> Origin:
-        """See :class:`~formats.core.tree.Tree`."""
-        return self._tree.origin
-
-    @property
-    def info(self) -> TreeInfo:
-        """See :class:`~formats.core.tree.Tree`."""
-        return self._tree.info
-
-    def entries(self) -> Iterator[Entry]:
-        """See :class:`~formats.core.tree.Tree`."""
-        return iter(self._entries)
-
-    def read(self, entry: Entry) -> Iterator[BytesLike]:
-        """See :class:`~formats.core.tree.Tree`."""
-        return self._tree.read(self._originals[entry.path])
-
-    def will_read(self, entries: Sequence[Entry]) -> None:
-        """See :class:`~formats.core.tree.Tree`."""
-        self._tree.will_read([self._originals[entry.path] for entry in entries])
 
 
 def _ways(prefix: bytes) -> list[bytes]:
@@ -95,7 +72,7 @@ def _ways(prefix: bytes) -> list[bytes]:
     return [b"/".join(parts[:count]) for count in range(len(parts))]
 
 
-class SettledTree:
+class SettledTree(TreeOver):
     """A tree that lies on another as if it had been unpacked there.
 
     Where the other has a link to a folder (``/bin`` to ``usr/bin``), what is in a folder of that
@@ -107,32 +84,35 @@ class SettledTree:
     """
 
     def __init__(self, tree: Tree, below: TreeIndex) -> None:
-        self._tree = tree
         self._below = below
-        self._originals: dict[bytes, Entry] = {}
         self._moves: dict[bytes, bytes] = {}
         implied = tree.implied if isinstance(tree, ImplyingTree) else frozenset[bytes]()
+        originals: dict[bytes, Entry] = {}
         found: dict[bytes, Entry] = {}
         for entry in tree.entries():
             path = self._settled(entry)
-            known = below.get(path)
-            is_theirs = known is not None and known.kind is entry.kind is Kind.FOLDER
             if path in found:
                 if found[path].kind is entry.kind is Kind.FOLDER:
                     continue
                 raise AmbiguousError(
                     f"two of its paths become {quoted(path)} on the base", origin=tree.origin
                 )
-            self._originals[path] = entry
-            if known is not None and is_theirs and (entry.path in implied or path != entry.path):
-                entry = known  # noqa: PLW2901 - what is there already stays as it is
-            target = entry.target
-            if entry.kind is Kind.HARDLINK and target is not None:
-                target = self._moves.get(target, target)
-            found[path] = replace(entry, path=path, target=target)
+            originals[path] = entry
+            found[path] = self._shown(entry, path, is_implied=entry.path in implied)
         for path in list(found):
             self._add_ways(path, found)
-        self._entries = [found[path] for path in walk_order(found)]
+        super().__init__(tree, [found[path] for path in walk_order(found)], originals)
+
+    def _shown(self, entry: Entry, path: bytes, *, is_implied: bool) -> Entry:
+        """Return what is at a path: of a folder that is there already, what is there."""
+        known = self._below.get(path)
+        is_theirs = known is not None and known.kind is entry.kind is Kind.FOLDER
+        if known is not None and is_theirs and (is_implied or path != entry.path):
+            return known
+        target = entry.target
+        if entry.kind is Kind.HARDLINK and target is not None:
+            target = self._moves.get(target, target)
+        return replace(entry, path=path, target=target)
 
     def _settled(self, entry: Entry) -> bytes:
         """Return where an entry goes: where its folder is by now."""
@@ -150,29 +130,6 @@ class SettledTree:
         while path and (path := path.rpartition(b"/")[0]) not in found:
             known = self._below.get(path)
             found[path] = known if known is not None else Entry(path, Kind.FOLDER, 0o755)
-            self._originals[path] = found[path]
-
-    @property
-    def origin(self) -> Origin:
-        """See :class:`~formats.core.tree.Tree`."""
-        return self._tree.origin
-
-    @property
-    def info(self) -> TreeInfo:
-        """See :class:`~formats.core.tree.Tree`."""
-        return self._tree.info
-
-    def entries(self) -> Iterator[Entry]:
-        """See :class:`~formats.core.tree.Tree`."""
-        return iter(self._entries)
-
-    def read(self, entry: Entry) -> Iterator[BytesLike]:
-        """See :class:`~formats.core.tree.Tree`."""
-        return self._tree.read(self._originals[entry.path])
-
-    def will_read(self, entries: Sequence[Entry]) -> None:
-        """See :class:`~formats.core.tree.Tree`."""
-        self._tree.will_read([self._originals[entry.path] for entry in entries])
 
 
 def single_top(tree: Tree) -> bytes:

@@ -18,6 +18,7 @@ from typing import TypeAlias
 from formats.core.entry import Entry, Kind, join
 from formats.core.errors import ConvertError, UnsupportedError, quoted
 from formats.core.origin import Origin
+from formats.core.over import TreeOver
 from formats.core.source import BytesLike
 from formats.core.tree import Tree, TreeInfo, walk_order
 
@@ -41,7 +42,7 @@ Decision: TypeAlias = Entry | Replacement | None
 Decide: TypeAlias = Callable[[Entry], Decision]
 
 
-class FilteredTree:
+class FilteredTree(TreeOver):
     """A tree with paths dropped, changed and added.
 
     A decision is about one path, never about the file behind it:
@@ -61,27 +62,11 @@ class FilteredTree:
     """
 
     def __init__(self, tree: Tree, decide: Decide, added: Sequence[Replacement] = ()) -> None:
-        self._tree = tree
         outcome = _Outcome(tree.origin, decide, added)
         for entry in tree.entries():
             outcome.take(entry)
-        self._entries = outcome.in_order()
-        self._originals = outcome.originals
+        super().__init__(tree, outcome.in_order(), outcome.originals)
         self._contents = outcome.contents
-
-    @property
-    def origin(self) -> Origin:
-        """See :class:`~formats.core.tree.Tree`."""
-        return self._tree.origin
-
-    @property
-    def info(self) -> TreeInfo:
-        """See :class:`~formats.core.tree.Tree`."""
-        return self._tree.info
-
-    def entries(self) -> Iterator[Entry]:
-        """See :class:`~formats.core.tree.Tree`."""
-        return iter(self._entries)
 
     def read(self, entry: Entry) -> Iterator[BytesLike]:
         """See :class:`~formats.core.tree.Tree`."""

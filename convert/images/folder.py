@@ -22,7 +22,7 @@ from typing import Final
 from convert.images.mounts import kernels_own
 from convert.oci.layout import LAYOUT_FILE
 from formats.archives.tally import Tally
-from formats.core.entry import Entry, Kind, join
+from formats.core.entry import MODE_KINDS, Entry, Kind, join
 from formats.core.errors import AmbiguousError, InputReadError, LimitError, quoted
 from formats.core.finding import Action, Finding
 from formats.core.limits import DEFAULT_LIMITS, MIB, Limits
@@ -34,15 +34,6 @@ _BLOCK_BYTES: Final = MIB
 _FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _PROC_NAME: Final = b"/proc/self/fd/%d/%b"
 """For the calls that take no handle of a folder (xattrs)."""
-_KINDS: Final = {
-    stat.S_IFREG: Kind.FILE,
-    stat.S_IFDIR: Kind.FOLDER,
-    stat.S_IFLNK: Kind.SYMLINK,
-    stat.S_IFCHR: Kind.CHARACTER_DEVICE,
-    stat.S_IFBLK: Kind.BLOCK_DEVICE,
-    stat.S_IFIFO: Kind.FIFO,
-    stat.S_IFSOCK: Kind.SOCKET,
-}
 _DEVICES: Final = frozenset({Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE})
 
 
@@ -224,7 +215,7 @@ class _Walk:
     def _described(
         self, folder: _Folder, name: bytes, path: bytes, status: os.stat_result
     ) -> Entry:
-        kind = _KINDS[stat.S_IFMT(status.st_mode)]
+        kind = MODE_KINDS[stat.S_IFMT(status.st_mode)]
         node = len(self._entries)
         first = path
         if status.st_nlink > 1:
@@ -261,7 +252,7 @@ def _entry(
     xattrs: tuple[tuple[bytes, bytes], ...],
     target: bytes | None = None,
 ) -> Entry:
-    real = _KINDS[stat.S_IFMT(status.st_mode)]
+    real = MODE_KINDS[stat.S_IFMT(status.st_mode)]
     device = (os.major(status.st_rdev), os.minor(status.st_rdev)) if real in _DEVICES else None
     return Entry(
         path=path,

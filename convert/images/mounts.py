@@ -6,33 +6,9 @@ import os
 from pathlib import Path
 from typing import Final
 
+from convert.kernel_filesystems import KERNELS_OWN
+
 _MOUNTS: Final = Path("/proc/self/mountinfo")
-_KERNELS_OWN: Final = frozenset(
-    {
-        "autofs",
-        "binfmt_misc",
-        "bpf",
-        "cgroup",
-        "cgroup2",
-        "configfs",
-        "debugfs",
-        "devpts",
-        "devtmpfs",
-        "efivarfs",
-        "fusectl",
-        "hugetlbfs",
-        "mqueue",
-        "nsfs",
-        "proc",
-        "pstore",
-        "rpc_pipefs",
-        "securityfs",
-        "selinuxfs",
-        "sysfs",
-        "tracefs",
-    }
-)
-"""Filesystems whose files are made up as they are read, and belong to no tree."""
 
 
 def kernels_own() -> dict[int, str]:
@@ -48,7 +24,7 @@ def kernels_own() -> dict[int, str]:
     for line in lines:
         front, _, back = line.partition(" - ")
         fields, kind = front.split(" "), back.partition(" ")[0]
-        if kind in _KERNELS_OWN and len(fields) > 2:
+        if kind in KERNELS_OWN and len(fields) > 2:
             major, _, minor = fields[2].partition(":")
             found[os.makedev(int(major), int(minor))] = kind
     return found

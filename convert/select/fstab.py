@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
+from convert.kernel_filesystems import KERNELS_OWN
 from formats.core.errors import LimitError
 from formats.core.tree import TreeIndex
 
@@ -22,35 +23,7 @@ _LINES_MAX = 1000
 _OCTAL = re.compile(rb"\\([0-3][0-7]{2})")
 _BLANKS = re.compile(rb"[ \t]+")
 
-_IN_MEMORY = frozenset(
-    {
-        "autofs",
-        "binfmt_misc",
-        "bpf",
-        "cgroup",
-        "cgroup2",
-        "configfs",
-        "debugfs",
-        "devpts",
-        "devtmpfs",
-        "efivarfs",
-        "fusectl",
-        "hugetlbfs",
-        "mqueue",
-        "openpromfs",
-        "proc",
-        "pstore",
-        "ramfs",
-        "rpc_pipefs",
-        "securityfs",
-        "selinuxfs",
-        "spufs",
-        "sysfs",
-        "tmpfs",
-        "tracefs",
-        "usbfs",
-    }
-)
+_IN_MEMORY = KERNELS_OWN | {"openpromfs", "ramfs", "spufs", "tmpfs", "usbfs"}
 """Filesystems of the kernel, which are on no disk."""
 
 _FROM_ELSEWHERE = frozenset(

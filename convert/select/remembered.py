@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
 from formats.core.entry import Entry
-from formats.core.origin import Origin
-from formats.core.source import BytesLike
-from formats.core.tree import Tree, TreeInfo
+from formats.core.over import TreeOver
+from formats.core.tree import Tree
 
 
-class RememberedTree:
+class RememberedTree(TreeOver):
     """A tree whose entries are held in memory.
 
     Readers decode every inode again at each walk; selection, inspection and normalisation each
@@ -20,31 +17,8 @@ class RememberedTree:
     """
 
     def __init__(self, tree: Tree) -> None:
-        self._tree = tree
-        self._entries = tuple(tree.entries())
-
-    @property
-    def origin(self) -> Origin:
-        """See :class:`~formats.core.tree.Tree`."""
-        return self._tree.origin
-
-    @property
-    def info(self) -> TreeInfo:
-        """See :class:`~formats.core.tree.Tree`."""
-        return self._tree.info
-
-    def entries(self) -> Iterator[Entry]:
-        """See :class:`~formats.core.tree.Tree`."""
-        return iter(self._entries)
-
-    def read(self, entry: Entry) -> Iterator[BytesLike]:
-        """See :class:`~formats.core.tree.Tree`."""
-        return self._tree.read(entry)
+        super().__init__(tree, tuple(tree.entries()))
 
     def underlying(self, entry: Entry) -> tuple[Tree, Entry]:
         """See :class:`formats.core.inner.DelegatingTree`."""
         return self._tree, entry
-
-    def will_read(self, entries: Sequence[Entry]) -> None:
-        """See :class:`~formats.core.tree.Tree`."""
-        self._tree.will_read(entries)

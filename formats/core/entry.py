@@ -22,6 +22,18 @@ class Kind(Enum):
     SOCKET = "socket"
 
 
+MODE_KINDS = {
+    0x1000: Kind.FIFO,
+    0x2000: Kind.CHARACTER_DEVICE,
+    0x4000: Kind.FOLDER,
+    0x6000: Kind.BLOCK_DEVICE,
+    0x8000: Kind.FILE,
+    0xA000: Kind.SYMLINK,
+    0xC000: Kind.SOCKET,
+}
+"""What the type bits of ``st_mode`` stand for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A path with everything that is known of it.

@@ -15,17 +15,6 @@ from formats.core.errors import ConvertError, CorruptError, LimitError, quoted
 from formats.core.limits import Limits
 from formats.core.origin import Origin
 
-MODE_KINDS = {
-    0x1000: Kind.FIFO,
-    0x2000: Kind.CHARACTER_DEVICE,
-    0x4000: Kind.FOLDER,
-    0x6000: Kind.BLOCK_DEVICE,
-    0x8000: Kind.FILE,
-    0xA000: Kind.SYMLINK,
-    0xC000: Kind.SOCKET,
-}
-"""What the type bits of ``st_mode`` stand for."""
-
 Names = list[tuple[bytes, int]]
 """Name and inode number of what is in a folder."""
 

@@ -7,13 +7,13 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
-from formats.core.entry import Entry, Kind, check_name, join
+from formats.core.entry import MODE_KINDS, Entry, Kind, check_name, join
 from formats.core.errors import ConvertError, CorruptError, InputReadError, LimitError, quoted
 from formats.core.finding import Action, Finding
 from formats.core.limits import Limits
 from formats.core.origin import Origin
 from formats.core.tree import TreeInfo
-from formats.filesystems.walk import MODE_KINDS, naming
+from formats.filesystems.walk import naming
 from formats.guestfs.content import ReadAhead
 from formats.guestfs.guest import Guest, Status, Xattrs
 from formats.guestfs.worker import CallError

@@ -12,19 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from formats.core.entry import Entry, Kind
+from formats.core.entry import MODE_KINDS, Entry, Kind
 from formats.core.tree import OpenableTree, Tree
 from tests.support.programs import need_root, run
-
-_KINDS = {
-    stat.S_IFREG: Kind.FILE,
-    stat.S_IFDIR: Kind.FOLDER,
-    stat.S_IFLNK: Kind.SYMLINK,
-    stat.S_IFCHR: Kind.CHARACTER_DEVICE,
-    stat.S_IFBLK: Kind.BLOCK_DEVICE,
-    stat.S_IFIFO: Kind.FIFO,
-    stat.S_IFSOCK: Kind.SOCKET,
-}
 
 _COMPARED_BYTES = 2 << 20
 """How much of a file is read a second time, at any place."""
@@ -99,7 +89,7 @@ def _kernel_row(
     members: dict[tuple[int, int], tuple[bytes, ...]],
 ) -> Row:
     full = os.path.join(base, path) if path else base
-    kind = _KINDS[stat.S_IFMT(status.st_mode)]
+    kind = MODE_KINDS[stat.S_IFMT(status.st_mode)]
     is_device = kind in {Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE}
     names = _xattr_names(full)
     return Row(

@@ -9,7 +9,7 @@ from functools import partial
 
 from convert.inspect.text import encoded
 from convert.packages.commands.context import Context, Handler, options_of
-from convert.packages.commands.modes import capability_xattr, mode_change
+from convert.packages.commands.modes import file_capabilities, mode_change
 from convert.packages.shell.outcome import DONE, FAILED, Outcome
 from convert.packages.system import DeedError
 from convert.packages.world import Item
@@ -208,7 +208,7 @@ def _setcap(context: Context) -> Outcome:
     words = [word for word in context.arguments if word != "-q"]
     if len(words) != 2 or words[0] == "-r":
         raise DeedError("it does not set capabilities of one file")
-    context.system.set_capability(words[1], capability_xattr(words[0]), context.by)
+    context.system.set_capability(words[1], file_capabilities(words[0]), context.by)
     return DONE
 
 

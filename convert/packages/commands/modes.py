@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Callable
 
 from convert.packages.system import DeedError
 from formats.core.entry import Entry, Kind
+from formats.core.errors import CorruptError
+from formats.packages.capabilities import capability_xattr
 
 _SYMBOLIC = re.compile(r"([ugoa]*)([-+=])([rwxXst]*)")
 _SHIFTS = {"u": 6, "g": 3, "o": 0}
@@ -72,72 +73,15 @@ def _applied(mode: int, who: str, operator: str, letters: str, kind: Kind) -> in
     return mode & ~mask | wanted
 
 
-_CAPABILITIES = (
-    "chown",
-    "dac_override",
-    "dac_read_search",
-    "fowner",
-    "fsetid",
-    "kill",
-    "setgid",
-    "setuid",
-    "setpcap",
-    "linux_immutable",
-    "net_bind_service",
-    "net_broadcast",
-    "net_admin",
-    "net_raw",
-    "ipc_lock",
-    "ipc_owner",
-    "sys_module",
-    "sys_rawio",
-    "sys_chroot",
-    "sys_ptrace",
-    "sys_pacct",
-    "sys_admin",
-    "sys_boot",
-    "sys_nice",
-    "sys_resource",
-    "sys_time",
-    "sys_tty_config",
-    "mknod",
-    "lease",
-    "audit_write",
-    "audit_control",
-    "setfcap",
-    "mac_override",
-    "mac_admin",
-    "syslog",
-    "wake_alarm",
-    "block_suspend",
-    "audit_read",
-    "perfmon",
-    "bpf",
-    "checkpoint_restore",
-)
-"""By number: capabilities(7), linux/capability.h."""
+def file_capabilities(text: str) -> bytes:
+    """Return ``security.capability`` for what setcap(8) is given: ``cap_net_raw+ep``.
 
-_REVISION_2 = 0x0200_0000
-_EFFECTIVE = 0x0000_0001
-_CLAUSE = re.compile(r"([a-z_,]+)([+=])([eip]+)")
-
-
-def capability_xattr(text: str) -> bytes:
-    """Return ``security.capability`` for one clause of cap_from_text(3): ``cap_net_raw+ep``.
-
-    :raises DeedError: for what is not of that form.
+    :raises DeedError: if that makes no sense, or takes all capabilities away.
     """
-    match = _CLAUSE.fullmatch(text.lower())
-    if match is None:
-        raise DeedError(f"'{text}' is no plain set of capabilities")
-    bits = 0
-    for name in match[1].split(","):
-        if name.removeprefix("cap_") not in _CAPABILITIES:
-            raise DeedError(f"there is no capability '{name}'")
-        bits |= 1 << _CAPABILITIES.index(name.removeprefix("cap_"))
-    permitted = bits if "p" in match[3] else 0
-    inheritable = bits if "i" in match[3] else 0
-    magic = _REVISION_2 | (_EFFECTIVE if "e" in match[3] else 0)
-    low, high = 0xFFFF_FFFF, 32
-    words = (permitted & low, inheritable & low, permitted >> high, inheritable >> high)
-    return struct.pack("<5I", magic, *words)
+    try:
+        value = capability_xattr(text)
+    except CorruptError as error:
+        raise DeedError(f"'{text}' is no set of capabilities") from error
+    if value is None:
+        raise DeedError(f"'{text}' gives no capabilities")
+    return value

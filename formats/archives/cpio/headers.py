@@ -12,11 +12,10 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from formats.core.entry import Kind
+from formats.core.entry import MODE_KINDS, Kind
 from formats.core.errors import CorruptError, LimitError, quoted
 from formats.core.limits import Limits
 from formats.core.source import ByteSource, read_exact
-from formats.filesystems.walk import MODE_KINDS
 
 MAGIC_BYTES = 6
 TRAILER = b"TRAILER!!!"

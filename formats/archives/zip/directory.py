@@ -34,12 +34,11 @@ from formats.archives.zip.extra import (
     unicode_path,
     whole_sizes,
 )
-from formats.core.entry import Kind
+from formats.core.entry import MODE_KINDS, Kind
 from formats.core.errors import CorruptError, EncryptedError, LimitError, UnsupportedError, quoted
 from formats.core.finding import Action, Finding
 from formats.core.limits import MIB, Limits
 from formats.core.source import ByteSource, read_exact
-from formats.filesystems.walk import MODE_KINDS
 
 _HEADER = struct.Struct("<4s6H3L5H2L")
 _MAGIC = b"PK\x01\x02"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from formats.core.entry import Kind, check_name
+from formats.core.entry import MODE_KINDS, Kind, check_name
 from formats.core.errors import ConvertError, CorruptError, LimitError
 from formats.core.limits import Limits
 from formats.core.origin import Origin
@@ -15,7 +15,7 @@ from formats.filesystems.btrfs.index import Attributes, Inodes
 from formats.filesystems.btrfs.inode import NO_DATA_SUMS, Inode
 from formats.filesystems.btrfs.items import FIRST_FREE, INODE_ITEM, ROOT_ITEM
 from formats.filesystems.btrfs.roots import Link
-from formats.filesystems.walk import MODE_KINDS, Names, Node
+from formats.filesystems.walk import Names, Node
 
 _TYPE_MASK, _FOLDER = 0xF000, 0x4000
 _PERMISSIONS = 0o7777

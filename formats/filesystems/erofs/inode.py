@@ -10,11 +10,10 @@ import struct
 from enum import IntEnum
 from typing import NamedTuple
 
-from formats.core.entry import Kind
+from formats.core.entry import MODE_KINDS, Kind
 from formats.core.errors import CorruptError
 from formats.core.source import ByteSource
 from formats.filesystems.erofs.superblock import Superblock
-from formats.filesystems.walk import MODE_KINDS
 
 _SLOT_BYTES = 32
 _FORMAT = struct.Struct("<H")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from formats.core.entry import Kind
+from formats.core.entry import MODE_KINDS, Kind
 from formats.core.errors import CorruptError, EncryptedError
 from formats.core.limits import Limits
 from formats.core.origin import Origin
@@ -14,7 +14,7 @@ from formats.filesystems.ext.filesystem import ExtFilesystem
 from formats.filesystems.ext.inode import COMPRESSED, EA_INODE, ENCRYPTED, TYPE_MASK, Inode
 from formats.filesystems.ext.superblock import ROOT_INODE
 from formats.filesystems.runs import Run
-from formats.filesystems.walk import MODE_KINDS, Names, Node
+from formats.filesystems.walk import Names, Node
 
 _DEVICES = frozenset({Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE})
 _ENCRYPTED_HINT = "decrypt or remove it on the running machine, then take the image again"

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from functools import lru_cache, partial
 from typing import NamedTuple
 
-from formats.core.entry import Kind, check_name
+from formats.core.entry import MODE_KINDS, Kind, check_name
 from formats.core.errors import ConvertError, CorruptError, LimitError, UnsupportedError, quoted
 from formats.core.limits import Limits
 from formats.core.origin import Origin
@@ -27,7 +27,7 @@ from formats.filesystems.iso.times import short_time
 from formats.filesystems.iso.view import View
 from formats.filesystems.iso.zisofs import ZisofsSource
 from formats.filesystems.runs import Run, read_runs
-from formats.filesystems.walk import MODE_KINDS, Names, Node
+from formats.filesystems.walk import Names, Node
 
 _PLAIN_MODE = 0o555
 """Without Rock Ridge: read and execute for everybody, as mount(8) has it."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from formats.core.entry import Kind
+from formats.core.entry import MODE_KINDS, Kind
 from formats.core.errors import CorruptError, LimitError, UnsupportedError
 from formats.core.limits import Limits
 from formats.core.origin import Origin
 from formats.core.source import BytesLike, ByteSource
 from formats.filesystems.runs import Run, coalesce, read_runs
-from formats.filesystems.walk import MODE_KINDS, Names, Node
+from formats.filesystems.walk import Names, Node
 from formats.filesystems.xfs.attributes import AttributeReader
 from formats.filesystems.xfs.blocks import FOLDER_HEADER, REMOTE_HEADER, Blocks
 from formats.filesystems.xfs.directory import NAMES_END_BYTES, FolderParser

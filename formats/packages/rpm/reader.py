@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from formats.archives.member import Member
 from formats.archives.member_tree import MemberTree
 from formats.bundles.streams import Decoder, bunzip2, gunzip, unlzma, unxz, unzstd
-from formats.core.entry import Kind
+from formats.core.entry import MODE_KINDS, Kind
 from formats.core.errors import CorruptError, UnsupportedError, quoted
 from formats.core.finding import Action, Finding
 from formats.core.origin import printable
@@ -20,7 +20,8 @@ from formats.core.package import Package
 from formats.core.reader import Category, OpenContext, ReaderDoc, Signature
 from formats.core.source import ByteSource, slice_source
 from formats.core.tree import TreeInfo
-from formats.packages.rpm import capabilities, lead, tags
+from formats.packages import capabilities
+from formats.packages.rpm import lead, tags
 from formats.packages.rpm.files import PackagedFile, files_of
 from formats.packages.rpm.header import Header
 from formats.packages.rpm.package import (
@@ -35,15 +36,6 @@ from formats.packages.rpm.verify import verify_payload
 from formats.packages.tree import Owner, PackageTree
 
 _DELTA_MAGIC = b"drpm"
-_KINDS = {
-    stat.S_IFREG: Kind.FILE,
-    stat.S_IFDIR: Kind.FOLDER,
-    stat.S_IFLNK: Kind.SYMLINK,
-    stat.S_IFCHR: Kind.CHARACTER_DEVICE,
-    stat.S_IFBLK: Kind.BLOCK_DEVICE,
-    stat.S_IFIFO: Kind.FIFO,
-    stat.S_IFSOCK: Kind.SOCKET,
-}
 _NANOSECONDS = 10**9
 _ROOT = ("root", "root")
 _ARCHIVE_MAGIC = b"0707"
@@ -180,7 +172,7 @@ def _members(
     for number, file in enumerate(files):
         if file.is_ghost:
             continue
-        kind = _KINDS.get(stat.S_IFMT(file.mode))
+        kind = MODE_KINDS.get(stat.S_IFMT(file.mode))
         if kind is None:
             raise CorruptError(
                 f"lists {quoted(file.path)} with mode {file.mode:o}, which no file has",

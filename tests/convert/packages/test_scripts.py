@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from convert.packages.commands.modes import capability_xattr, mode_change
+from convert.packages.commands.modes import file_capabilities, mode_change
 from convert.packages.unpack import unpack
 from formats.core.entry import Entry, Kind
 from formats.core.finding import Action
@@ -310,7 +310,7 @@ def test_an_xattr_is_what_setcap_writes(tmp_path: Path) -> None:
     file.write_bytes(b"x")
     for text in ("cap_net_raw+ep", "cap_net_admin,cap_net_bind_service=ep", "cap_bpf+eip"):
         run("setcap", text, file)
-        assert os.getxattr(file, "security.capability") == capability_xattr(text)
+        assert os.getxattr(file, "security.capability") == file_capabilities(text)
 
 
 @pytest.mark.parametrize("is_folder", [False, True])

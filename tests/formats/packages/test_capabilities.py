@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from formats.core.errors import CorruptError
-from formats.packages.rpm.capabilities import XATTR, capability_xattr
+from formats.packages.capabilities import XATTR, capability_xattr
 from tests.support.programs import need, need_root, run
 
 

@@ -1,4 +1,4 @@
-"""File capabilities: from the text that rpm keeps to the xattr that Linux keeps.
+"""File capabilities: from the text that rpm and setcap(8) take to the xattr that Linux keeps.
 
 Specification: cap_from_text(3); capabilities(7), "File capability extended attribute versioning";
 linux/capability.h (``struct vfs_cap_data``).

@@ -19,7 +19,7 @@ from convert.opening import open_base, request_of, source_config
 from convert.options import ConvertOptions
 from convert.select import select_root
 from convert.select.names import is_wrapping
-from formats.archives.facts import MACOS, PLATFORM, SOURCE_TREE
+from formats.archives.facts import INTERPRETER, MACOS, PLATFORM, SOURCE_TREE
 from formats.core.errors import UnsupportedError, UsageError
 from formats.core.finding import Finding
 from formats.core.machine import Machine
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from convert.oci.config import ImageConfig
     from formats.packages.tree import PackageTree
 
-SCRIPT_FORMAT = "script"
+INTERPRETED_FORMATS = frozenset({"script", "jar"})
+"""Of trees that are one file, which a program of a base has to run."""
 
 
 class Nature(Enum):
@@ -188,8 +189,8 @@ def _of_tree(artifact: Artifact, options: ConvertOptions) -> Content:
         whole = _over(below.tree, tree, options)
     elif nature is Nature.SCRIPT:
         raise UnsupportedError(
-            f"is a script for {tree.info.facts.get('interpreter', 'an interpreter')}, which is not"
-            " in it",
+            f"is a {tree.info.format} for {tree.info.facts.get(INTERPRETER, 'an interpreter')},"
+            " which is not in it",
             origin=tree.origin,
             hint="put it on an image that has it: --base oci:DIR:TAG",
         )
@@ -211,7 +212,7 @@ def _of_tree(artifact: Artifact, options: ConvertOptions) -> Content:
 def _nature(artifact: Artifact, tree: Tree, *, is_system: bool) -> Nature:
     if source_config(artifact) is not None:
         return Nature.IMAGE
-    if tree.info.format == SCRIPT_FORMAT:
+    if tree.info.format in INTERPRETED_FORMATS:
         return Nature.SCRIPT
     return Nature.SYSTEM if is_system else Nature.ARCHIVE
 

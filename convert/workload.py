@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from convert.content import Content, Nature
 from convert.inspect.application import Application, decide_application
-from convert.inspect.arch import architecture_of_packages, architecture_of_programs
+from convert.inspect.arch import (
+    architecture_named,
+    architecture_of_packages,
+    architecture_of_programs,
+)
 from convert.inspect.entrypoint import PATH, EntrypointDecision, decide_entrypoint
 from convert.inspect.facts import Architecture, Evidence, Facts, Service
 from convert.inspect.guest import Guest
 from convert.inspect.text import encoded
 from convert.inspect.tree import inspect_tree
 from convert.oci.config import ImageConfig
+from formats.archives.facts import ARCHITECTURE, INTERPRETER, RUNS_WITH
 from formats.core.entry import Entry, Kind
 from formats.core.finding import Action, Finding
 from formats.core.tree import TreeIndex
+
+_JAR = "jar"
 
 
 def inspect_content(content: Content, whole: TreeIndex) -> Facts:
@@ -36,6 +43,10 @@ def _architecture(content: Content, whole: TreeIndex, found: Architecture) -> Ar
         stated = architecture_of_packages(content.packages)
         if stated.name is not None:
             return stated
+    stated_name = content.tree.info.facts.get(ARCHITECTURE, "")
+    said = architecture_named(stated_name, "the archive says so")
+    if found.name is None and said is not None:
+        return said
     if found.name is None and content.nature is not Nature.SYSTEM:
         of_programs = architecture_of_programs(Guest(whole), content.tree.entries())
         return of_programs if of_programs.name is not None else found
@@ -51,18 +62,33 @@ def decide_workload(
     if content.nature is Nature.SYSTEM:
         return decide_entrypoint(facts, whole), ()
     entries = list(content.tree.entries())
+    if content.nature is Nature.SCRIPT:
+        return _of_script(content, whole, entries)
     decision = None
     if content.nature is Nature.PACKAGES:
         decision = _of_packages(facts, whole, entries)
-    script = _script(entries) if content.nature is Nature.SCRIPT else None
     if decision is None:
         programs = _asked_for(content, entries)
-        decision = decide_application(Application(whole, programs, content.top, script))
+        decision = decide_application(Application(whole, programs, content.top))
     if not decision.entrypoint and content.base is not None:
         config = content.base.config
         if config.entrypoint or config.cmd:
             decision = _of_config(config, f"{decision.evidence[0]}; as in the base image")
-    return decision, tuple(_lacks(whole, script)) if script is not None else ()
+    return decision, ()
+
+
+def _of_script(
+    content: Content, whole: TreeIndex, entries: list[Entry]
+) -> tuple[EntrypointDecision, tuple[Finding, ...]]:
+    """Return how a script or a jar is started, and what the base lacks for it."""
+    path = next(entry.path for entry in entries if entry.kind is Kind.FILE)
+    decision = decide_application(Application(whole, (), script=path))
+    facts = content.tree.info.facts
+    if content.tree.info.format == _JAR and decision.entrypoint:
+        jar = decision.entrypoint[0]
+        decision = replace(decision, entrypoint=("java",), cmd=("-jar", jar))
+    wanted = dict.fromkeys(filter(None, (facts.get(INTERPRETER), facts.get(RUNS_WITH))))
+    return decision, tuple(_lacks(whole, path, wanted))
 
 
 def _of_packages(facts: Facts, whole: TreeIndex, entries: list[Entry]) -> EntrypointDecision | None:
@@ -96,11 +122,6 @@ def _unmerged(path: bytes) -> bytes:
     return path.removeprefix(b"usr/")
 
 
-def _script(entries: list[Entry]) -> bytes | None:
-    files = [entry.path for entry in entries if entry.kind is Kind.FILE]
-    return files[0] if len(files) == 1 else None
-
-
 def _of_config(config: ImageConfig, why: str) -> EntrypointDecision:
     env = dict(item.partition("=")[::2] for item in config.env)
     return EntrypointDecision(
@@ -114,18 +135,10 @@ def _of_config(config: ImageConfig, why: str) -> EntrypointDecision:
     )
 
 
-def _lacks(whole: TreeIndex, script: bytes) -> Iterator[Finding]:
-    """Yield what the base lacks of what a script's first line names."""
-    entry = whole.get(script)
-    first = whole.head(entry, 256).partition(b"\n")[0] if entry is not None else b""
-    words = first.removeprefix(b"#!").decode("utf-8", "surrogateescape").split()
-    if not words:
-        return
-    wanted = [words[0]]
-    if words[0].rpartition("/")[2] == "env":
-        wanted += [word for word in words[1:] if not word.startswith("-") and "=" not in word][:1]
-    for word in wanted:
-        folders = [""] if word.startswith("/") else PATH.split(":")
-        if not any(whole.resolve(encoded(f"{folder}/{word}")) for folder in folders):
-            evidence = f"the base image has no {word}, which its first line names: it cannot start"
+def _lacks(whole: TreeIndex, script: bytes, wanted: Iterable[str]) -> Iterator[Finding]:
+    """Yield which of the programs that a script is run by are not there."""
+    for program in wanted:
+        folders = ("",) if program.startswith("/") else PATH.split(":")
+        if not any(whole.resolve(encoded(f"{folder}/{program}")) for folder in folders):
+            evidence = f"the base image has no {program}, which has to run it: it cannot start"
             yield Finding("interpreter-missing", script, Action.REPORTED, evidence)

@@ -17,12 +17,14 @@ from convert.structure import Part
 from convert.verify import Verification
 from formats.core.finding import Action, Finding
 from formats.core.machine import Machine
+from formats.core.package import Package
 from formats.core.reader import Role
 
 _WIDTH = 100
 _FINDINGS_SHOWN = 8
 _NAMES_SHOWN = 4
 _HARMLESS = frozenset({Action.REPORTED, Action.ADDED})
+_SCHEDULERS = frozenset({"cron", "crond"})
 _QUIET_FIELDS = frozenset({"env"})
 """Fields that a summary leaves out where they only say the usual."""
 
@@ -120,11 +122,25 @@ def _decided(decisions: Decisions) -> list[str]:
     if decisions.machine is not None:
         lines += _wrapped("  machine     ", _described(decisions.machine))
     lines += [f"  {folder} from {origin}" for folder, origin in decisions.mounts]
+    if decisions.packages:
+        lines += _wrapped("  packages    ", _told(decisions.packages))
+    if decisions.base is not None:
+        lines += _wrapped("  base        ", decisions.base)
     lines += ["", *_reasons(decisions.config.reasons)]
     if decisions.entrypoint.losers:
         lines += _losers(decisions.entrypoint.losers)
+    if decisions.facts.jobs and decisions.entrypoint.service not in _SCHEDULERS:
+        count = len(decisions.facts.jobs)
+        lines += _wrapped("  jobs        ", f"{count} periodic jobs are not run: --json lists them")
     lines += _applied(decisions.applied)
     return lines + _indented(_listed(decisions.findings))
+
+
+def _told(packages: Sequence[Package]) -> str:
+    """Return the first packages by name and version, and how many more there are."""
+    names = [f"{package.name} {package.version}" for package in packages[:_NAMES_SHOWN]]
+    more = len(packages) - len(names)
+    return ", ".join(names) + (f" and {more:,} more" if more else "")
 
 
 def _described(machine: Machine) -> str:

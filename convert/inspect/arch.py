@@ -139,10 +139,16 @@ def architecture_of_programs(guest: Guest, entries: Iterable[Entry]) -> Architec
 def architecture_of_packages(packages: Iterable[Package]) -> Architecture:
     """Return the architecture that packages state; those for any do not count."""
     for package in packages:
-        known = _PACKAGE_ARCHITECTURES.get(re.sub(r"_v[234]$", "", package.architecture))
-        if known is not None:
-            return Architecture(*known, Evidence(b"", None, f"the package {package}"))
+        stated = architecture_named(package.architecture, f"the package {package}")
+        if stated is not None:
+            return stated
     return Architecture(None, reason="its packages are for any processor")
+
+
+def architecture_named(name: str, where: str) -> Architecture | None:
+    """Return the architecture that a distribution calls so; None for ``all`` and unknown names."""
+    known = _PACKAGE_ARCHITECTURES.get(re.sub(r"_v[234]$", "", name))
+    return Architecture(*known, Evidence(b"", None, where)) if known is not None else None
 
 
 def _of_first(guest: Guest, entries: Iterable[Entry], otherwise: str) -> Architecture:

@@ -150,15 +150,35 @@ class DecisionDocument(_Document):
     why: list[str]
 
 
+class PackageDocument(_Document):
+    """A package in the new layer."""
+
+    name: str
+    version: str
+    architecture: str
+
+
+class JobDocument(_Document):
+    """A periodic job of the guest; the container runs none."""
+
+    time: str
+    user: str
+    command: str
+    evidence: str
+
+
 class DecisionsDocument(_Document):
     """What was found out and decided."""
 
     root: str
+    base: str | None = Field(description="the image that the layer is put on")
+    packages: list[PackageDocument] = Field(description="what the layer is made of")
     mounts: dict[str, str] = Field(description="folder → breadcrumb of the volume laid there")
     machine: str | None = Field(description="name of the machine, where a descriptor has one")
     system: SystemDocument | None
     init: str | None
     services: list[ServiceDocument]
+    jobs: list[JobDocument] = Field(description="what cron would start")
     not_chosen: dict[str, str] = Field(description="service → why it is not the entrypoint")
     config: list[DecisionDocument]
     entries: int
@@ -171,11 +191,24 @@ class DecisionsDocument(_Document):
         """Return the document of all decisions."""
         return cls(
             root=str(decisions.root),
+            base=decisions.base,
+            packages=[
+                PackageDocument(
+                    name=package.name, version=package.version, architecture=package.architecture
+                )
+                for package in decisions.packages
+            ],
             mounts={folder: str(origin) for folder, origin in decisions.mounts},
             machine=decisions.machine.name if decisions.machine is not None else None,
             system=_system(decisions.facts),
             init=decisions.facts.init.name if decisions.facts.init is not None else None,
             services=_services(decisions.facts),
+            jobs=[
+                JobDocument(
+                    time=job.time, user=job.user, command=job.command, evidence=str(job.evidence)
+                )
+                for job in decisions.facts.jobs
+            ],
             not_chosen={loser.name: loser.reason for loser in decisions.entrypoint.losers},
             config=[
                 DecisionDocument(field=reason.field, value=reason.value, why=list(reason.why))

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic
 
-from formats.archives.facts import MACOS, PLATFORM
+from formats.archives.facts import ARCHITECTURE, MACOS, PLATFORM
 from formats.archives.member import Content, Member
 from formats.archives.member_tree import Contents, MemberTree
 from formats.archives.tar_index import inner_path
@@ -108,7 +108,7 @@ def _facts(folder: bytes, data: bytes) -> Mapping[str, str]:
     if isinstance(system, str):
         facts[PLATFORM] = _PLATFORMS.get(system, printable(system))
     if isinstance(receipt.get("arch"), str):
-        facts["architecture"] = printable(receipt["arch"])
+        facts[ARCHITECTURE] = printable(receipt["arch"])
     return facts
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 SOURCE_TREE = "source-tree"
 """The archive is only sources; the value names the files that say so."""
 
+ARCHITECTURE = "architecture"
+"""For which processor the archive says its programs are: ``x86_64``."""
+
 PLATFORM = "platform"
 """The system that programs in it are for: :data:`MACOS`, ``Linux``."""
 

@@ -110,7 +110,36 @@ def test_an_interpreter_that_a_base_lacks_is_told(base: Path, tmp_path: Path) ->
     script.write_text("#!/usr/bin/env -S python3 -u\n")
     told = succeed("run", script, f"oci:{tmp_path / 'out'}:x", "--base", f"oci:{base}:1")
     assert "interpreter-missing" in told
-    assert "the base image has no python3" in " ".join(told.split())
+    assert "the base image has no python3, which has to run it" in " ".join(told.split())
+
+
+def test_a_jar_is_run_by_the_java_of_its_base(base: Path, tmp_path: Path) -> None:
+    path = tmp_path / "app.jar"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("META-INF/MANIFEST.MF", "Manifest-Version: 1.0\nMain-Class: x.Main\n")
+        file.writestr("x/Main.class", "")
+    alone = convert("run", path, f"oci:{tmp_path / 'out'}:x")
+    assert alone.code == 3
+    assert "is a jar for java" in alone.err
+    told = succeed("run", path, f"oci:{tmp_path / 'out'}:x", "--base", f"oci:{base}:1")
+    config = config_of(tmp_path / "out")["config"]
+    assert config["Entrypoint"] == ["java"]
+    assert config["Cmd"] == ["-jar", "/usr/local/lib/app.jar"]
+    assert "has no java" in " ".join(told.split())
+
+
+def test_a_bottle_says_for_which_processor_it_is(tmp_path: Path) -> None:
+    keg = tmp_path / "tool/1.0"
+    (keg / "bin").mkdir(parents=True)
+    (keg / "bin/tool").write_text("#!/bin/sh\n")
+    (keg / "bin/tool").chmod(0o755)
+    receipt = {"arch": "arm64", "built_on": {"os": "Linux"}}
+    (keg / "INSTALL_RECEIPT.json").write_text(json.dumps(receipt))
+    path = tmp_path / "tool.bottle.tar.gz"
+    with tarfile.open(path, "w:gz") as tar:
+        tar.add(tmp_path / "tool", "tool")
+    succeed("run", "-q", path, f"oci:{tmp_path / 'out'}:x")
+    assert config_of(tmp_path / "out")["architecture"] == "arm64"
 
 
 def test_sources_are_named_as_such_and_exported(tmp_path: Path) -> None:
@@ -166,6 +195,8 @@ def test_a_package_alone_is_an_image_that_says_what_it_lacks(package: Path, tmp_
     assert config["config"]["Labels"]["org.opencontainers.image.title"] == "tool"
     assert config["config"]["Labels"]["org.opencontainers.image.version"] == "1:2.0-3"
     told = [item["evidence"] for item in report["decisions"]["findings"]]
+    package_of_report = {"name": "tool", "version": "1:2.0-3", "architecture": "amd64"}
+    assert report["decisions"]["packages"] == [package_of_report]
     assert "needs libc6 (>= 2.36) (Depends), which is not among the packages" in told
     assert any("debconf | debconf-2.0" in evidence for evidence in told)
     assert "Package: tool" in succeed("cat", f"oci:{out}:x", "/var/lib/dpkg/status.d/tool")

@@ -246,7 +246,7 @@ class _Session:
 def _has_content(device: Device) -> bool:
     """Tell whether a device may have files of its own; it may if blkid has no word for it."""
     from formats.guestfs.devices import ENCRYPTED_KINDS  # noqa: PLC0415 - as above
-    from formats.guestfs.mounts import NOT_MOUNTED  # noqa: PLC0415
+    from formats.guestfs.mounts import NOT_MOUNTED  # noqa: PLC0415 - as above
 
     return not device.kind or device.kind not in ENCRYPTED_KINDS | NOT_MOUNTED.keys()
 

@@ -24,6 +24,8 @@ _WIDTH = 100
 _FINDINGS_SHOWN = 8
 _NAMES_SHOWN = 4
 _HARMLESS = frozenset({Action.REPORTED, Action.ADDED})
+_SET_UP = ("package-", "merged-usr", "library-cache")
+_MADE = frozenset({Action.ADDED, Action.CHANGED})
 _SCHEDULERS = frozenset({"cron", "crond"})
 _QUIET_FIELDS = frozenset({"env"})
 """Fields that a summary leaves out where they only say the usual."""
@@ -131,9 +133,24 @@ def _decided(decisions: Decisions) -> list[str]:
         lines += _losers(decisions.entrypoint.losers)
     if decisions.facts.jobs and decisions.entrypoint.service not in _SCHEDULERS:
         count = len(decisions.facts.jobs)
-        lines += _wrapped("  jobs        ", f"{count} periodic jobs are not run: --json lists them")
+        lines += _wrapped("  jobs        ", _not_run(count))
     lines += _applied(decisions.applied)
-    return lines + _indented(_listed(decisions.findings))
+    done = [finding for finding in decisions.findings if _is_set_up(finding)]
+    if done:
+        told = ", ".join(f"{rule} {count:,}" for rule, count in counted(done).items())
+        lines += _wrapped("  set up      ", told)
+    rest = [finding for finding in decisions.findings if not _is_set_up(finding)]
+    return lines + _indented(_listed(rest))
+
+
+def _not_run(jobs: int) -> str:
+    are = "periodic job is" if jobs == 1 else "periodic jobs are"
+    return f"{jobs} {are} not run: --json lists {'it' if jobs == 1 else 'them'}"
+
+
+def _is_set_up(finding: Finding) -> bool:
+    """Tell whether it is what installing packages does: nothing that a person has to look at."""
+    return finding.rule.startswith(_SET_UP) and finding.action in _MADE
 
 
 def _told(packages: Sequence[Package]) -> str:

@@ -202,6 +202,16 @@ def test_a_package_alone_is_an_image_that_says_what_it_lacks(package: Path, tmp_
     assert "Package: tool" in succeed("cat", f"oci:{out}:x", "/var/lib/dpkg/status.d/tool")
 
 
+def test_what_is_set_up_for_packages_is_counted_and_what_is_missing_is_shown(
+    package: Path, tmp_path: Path
+) -> None:
+    told = succeed("run", package, f"oci:{tmp_path / 'out'}:x")
+    assert "packages    tool 1:2.0-3" in told
+    (set_up,) = [line for line in told.splitlines() if line.startswith("  set up")]
+    assert "package-database 1" in set_up
+    assert "· dependency-missing: tool: needs libc6" in told
+
+
 def test_a_package_goes_on_a_base(package: Path, base: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     succeed("run", "-q", package, f"oci:{out}:x", "--base", f"oci:{base}:1")

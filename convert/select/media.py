@@ -10,7 +10,7 @@ from formats.core.opener import Artifact, Node
 from formats.core.reader import OpenContext, Volumes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from convert.select.survey import Content
 
@@ -28,28 +28,33 @@ class MediaSearch:
     artifact: Artifact
     refusals: list[tuple[Node, ConvertError]] = field(default_factory=list)
     _looked_at: set[int] = field(default_factory=set)
+    _depth: int = 0
 
-    def divide(self, contents: Callable[[], Sequence[Content]]) -> bool:
-        """Let media be what is on them; return whether anything was found.
+    def divide(self, contents: Sequence[Content]) -> bool:
+        """Let media be what is on them; return whether any was found, to be looked at in turn.
 
-        :param contents: gives all volumes that can be read.
+        :param contents: all volumes that can be read.
         :raises LimitError: if systems are packed deeper than ``limits.nesting``.
         """
-        was_found = False
-        for _ in range(self.artifact.limits.nesting):
-            pending = [
-                content
-                for content in contents()
-                if not content.is_root and id(content.node) not in self._looked_at
-            ]
-            if not [content for content in pending if self._divide(content)]:
-                return was_found
-            was_found = True
+        pending = [
+            content
+            for content in contents
+            if not content.is_root and not self.was_looked_at(content.node)
+        ]
+        # each is looked at, whether or not one before it was a medium
+        was_found = any([self._divide(content) for content in pending])
+        self._depth += was_found
         most = self.artifact.limits.nesting
-        raise LimitError(
-            f"systems are packed inside of each other more than {most} deep",
-            origin=self.artifact.nodes[0].origin,
-        )
+        if self._depth > most:
+            raise LimitError(
+                f"systems are packed inside of each other more than {most} deep",
+                origin=self.artifact.nodes[0].origin,
+            )
+        return was_found
+
+    def was_looked_at(self, node: Node) -> bool:
+        """Tell whether a volume was searched, and is what it will be."""
+        return id(node) in self._looked_at
 
     def _divide(self, content: Content) -> bool:
         # most artifacts are disks with a root, and do without

@@ -159,9 +159,7 @@ def _lone_tree(survey: Survey) -> Content | None:
 
 def _wanted(survey: Survey, wanted: str) -> Content:
     """Return the volume that the user names; a whole disk stands for the one root on it."""
-    nodes = survey.names.matching(wanted)
-    if not nodes and survey.open_media():
-        nodes = survey.names.matching(wanted)
+    nodes = survey.names.matching(wanted) or _on_media(survey, wanted)
     if not nodes:
         raise no_volume(survey, wanted)
     if len(nodes) == 1 and not nodes[0].children:
@@ -175,6 +173,19 @@ def _wanted(survey: Survey, wanted: str) -> Content:
     if not roots:
         return _default_or_none(survey, nodes)
     return roots[0]
+
+
+def _on_media(survey: Survey, wanted: str) -> list[Node]:
+    """Return the volumes on media that the user names.
+
+    Where that is a medium's own tree, what is on the medium need not be read.
+    """
+    nodes: list[Node] = []
+    while survey.open_media():
+        nodes = survey.names.matching(wanted)
+        if nodes and all(survey.media.was_looked_at(node) for node in nodes):
+            break
+    return nodes
 
 
 def _are_of_one_filesystem(survey: Survey, nodes: Sequence[Node]) -> bool:

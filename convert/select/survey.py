@@ -195,7 +195,9 @@ class Survey:
         the filesystem or the system says which.
         """
         found = self._found_roots()
-        if not found and self.open_media():
+        if not found:
+            while self.open_media():
+                pass
             found = self._found_roots()
         if not found and self._ask_engine():
             found = self._found_roots()
@@ -209,14 +211,13 @@ class Survey:
     def open_media(self) -> bool:
         """Look for systems inside of volumes that have none; return whether there were any.
 
-        Only where there is no other root: a disk image among a machine's files is no system of it.
+        Those are volumes from then on, and may be media in turn. Only where there is no other root:
+        a disk image among a machine's files is no system of it.
         """
-
-        def contents() -> list[Content]:
+        was_found = self.media.divide(self.contents())
+        if was_found:
             self.names = VolumeNames(self.artifact)
-            return self.contents()
-
-        return self.media.divide(contents)
+        return was_found
 
     def _found_roots(self) -> list[Content]:
         found = [content for content in self.contents() if content.is_root]

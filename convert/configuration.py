@@ -61,6 +61,9 @@ def decide_config(
 ) -> ConfigDecision:
     """Put the config together; what the user asked for wins, field by field.
 
+    From the image below come its platform, ports, volumes, variables, labels and author. What is
+    run, by whom, where, and how it is stopped belong together and are in ``decision``.
+
     :param origin: of the root, for messages.
     :param machine: what a descriptor says of the whole.
     :param package: what the image is made for, where it is made of packages.
@@ -69,7 +72,7 @@ def decide_config(
     :raises UnsupportedError: if nothing tells the architecture.
     :raises UsageError: for a value that no runtime would take.
     """
-    platform, platform_reason = _platform(facts, options, origin)
+    platform, platform_reason = _platform(facts, options, origin, below)
     entrypoint, cmd = _command(decision, options)
     environment = _environment(decision, options, below)
     ports = _ports(decision, options, machine, below)
@@ -89,24 +92,29 @@ def decide_config(
         stop_signal=stop_signal,
         labels=tuple(sorted(labels.items())),
         created=created,
+        author=below.author if below is not None else None,
     )
     reasons = (
         platform_reason,
         *_command_reasons(config, decision, options),
         *_port_reasons(config, decision, options, machine, below),
-        Reason("user", user or "root", _why_user(decision, options)),
+        Reason("user", user or "root", _why_user(decision, options, below)),
         *_environment_reasons(decision, options, environment, below),
-        *_optional("workdir", workdir, _BY_OPTION if options.workdir else decision.evidence[:1]),
+        *_optional("workdir", workdir, _why_workdir(decision, options, below)),
         *_optional("stop-signal", stop_signal, decision.evidence[:1]),
     )
     return ConfigDecision(config, reasons)
 
 
-def _platform(facts: Facts, options: ConvertOptions, origin: Origin) -> tuple[Platform, Reason]:
+def _platform(
+    facts: Facts, options: ConvertOptions, origin: Origin, below: ImageConfig | None
+) -> tuple[Platform, Reason]:
     if options.platform is not None:
         system, architecture, variant = options.platform
         platform = Platform(architecture, system, variant)
         return platform, Reason("platform", str(platform), _BY_OPTION)
+    if below is not None:
+        return below.platform, Reason("platform", str(below.platform), (_BY_IMAGE,))
     found = facts.architecture
     if found.name is None:
         raise UnsupportedError(
@@ -223,12 +231,26 @@ def _port_reasons(
         yield Reason("port", port, _BY_OPTION if options.ports else (evidence[port],))
 
 
-def _why_user(decision: EntrypointDecision, options: ConvertOptions) -> tuple[str, ...]:
+def _why_user(
+    decision: EntrypointDecision, options: ConvertOptions, below: ImageConfig | None
+) -> tuple[str, ...]:
     if options.user is not None:
         return _BY_OPTION
+    if below is not None and decision.service is None and decision.user == below.user:
+        return (_BY_IMAGE,)
     if decision.user is not None:
         return (f"the service runs as this user: {decision.evidence[0]}",)
     return ("nothing asks for another user",)
+
+
+def _why_workdir(
+    decision: EntrypointDecision, options: ConvertOptions, below: ImageConfig | None
+) -> tuple[str, ...]:
+    if options.workdir:
+        return _BY_OPTION
+    if below is not None and decision.service is None and decision.working_dir == below.working_dir:
+        return (_BY_IMAGE,)
+    return decision.evidence[:1]
 
 
 def _environment_reasons(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from convert.content import Content, Nature
 from convert.inspect.application import Application, decide_application
@@ -22,6 +23,9 @@ from formats.archives.facts import ARCHITECTURE, INTERPRETER, RUNS_WITH
 from formats.core.entry import Entry, Kind
 from formats.core.finding import Action, Finding
 from formats.core.tree import TreeIndex
+
+if TYPE_CHECKING:
+    from convert.images.opening import OpenedImage
 
 _JAR = "jar"
 
@@ -63,18 +67,34 @@ def decide_workload(
         return decide_entrypoint(facts, whole), ()
     entries = list(content.tree.entries())
     if content.nature is Nature.SCRIPT:
-        return _of_script(content, whole, entries)
+        of_script, lacks = _of_script(content, whole, entries)
+        return _as_after_from(of_script, content.base), lacks
     decision = None
     if content.nature is Nature.PACKAGES:
         decision = _of_packages(facts, whole, entries)
     if decision is None:
         programs = _asked_for(content, entries)
         decision = decide_application(Application(whole, programs, content.top))
+        decision = _as_after_from(decision, content.base)
     if not decision.entrypoint and content.base is not None:
         config = content.base.config
         if config.entrypoint or config.cmd:
             decision = _of_config(config, f"{decision.evidence[0]}; as in the base image")
     return decision, ()
+
+
+def _as_after_from(decision: EntrypointDecision, base: OpenedImage | None) -> EntrypointDecision:
+    """Return the decision for a program that does not say who runs it, and where: as its base.
+
+    A service says so even where it says nothing: an init system then runs it as root, in ``/``.
+    """
+    if base is None:
+        return decision
+    return replace(
+        decision,
+        user=decision.user or base.config.user or None,
+        working_dir=decision.working_dir or base.config.working_dir or None,
+    )
 
 
 def _of_script(

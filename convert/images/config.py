@@ -7,7 +7,7 @@ config; they are told of and not carried over.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -76,30 +76,6 @@ def read_config(document: Document) -> ReadConfig:
     diff_ids = [Digest.parse(text, document.origin) for text in rootfs.texts("diff_ids")]
     config, findings = _execution(document)
     return ReadConfig(config, tuple(diff_ids), _history(document, len(diff_ids)), tuple(findings))
-
-
-def inherited(own: ImageConfig, base: ImageConfig) -> ImageConfig:
-    """Return the config of an image that lies on another one.
-
-    As in a Dockerfile's ``FROM``: what is not set comes from the base, variables, ports, volumes
-    and labels from both. A new entrypoint does not get the arguments of the base's.
-    """
-    names = {item.partition("=")[0] for item in own.env}
-    kept = [item for item in base.env if item.partition("=")[0] not in names]
-    has_command = own.entrypoint is not None or own.cmd is not None
-    return replace(
-        own,
-        entrypoint=own.entrypoint if own.entrypoint is not None else base.entrypoint,
-        cmd=own.cmd if has_command else base.cmd,
-        env=(*kept, *own.env),
-        user=own.user or base.user,
-        working_dir=own.working_dir or base.working_dir,
-        exposed_ports=tuple(dict.fromkeys((*base.exposed_ports, *own.exposed_ports))),
-        volumes=tuple(dict.fromkeys((*base.volumes, *own.volumes))),
-        stop_signal=own.stop_signal or base.stop_signal,
-        labels=tuple(sorted({**dict(base.labels), **dict(own.labels)}.items())),
-        author=own.author or base.author,
-    )
 
 
 def _execution(document: Document) -> tuple[ImageConfig, list[Finding]]:

@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.command import Done, convert, succeed
 from tests.support.containers import podman
+from tests.support.layers import Layout, M, layer, named
 from tests.support.programs import need, run
 
 
@@ -217,6 +218,56 @@ def test_a_package_goes_on_a_base(package: Path, base: Path, tmp_path: Path) -> 
     succeed("run", "-q", package, f"oci:{out}:x", "--base", f"oci:{base}:1")
     assert len(config_of(out)["rootfs"]["diff_ids"]) == 2
     assert printed(out) == b"tool\n"
+
+
+@pytest.fixture
+def base_of_a_user(tmp_path: Path) -> Path:
+    """A base that is not run by root."""
+    made = Layout()
+    run_as = {"User": "7:8", "WorkingDir": "/srv", "StopSignal": "SIGINT", "Volumes": {"/data": {}}}
+    entry = made.image(
+        layer(M("d", "bin", mode=0o755), M("f", "bin/sh", mode=0o755)),
+        config={"author": "us", "config": run_as},
+    )
+    return made.write(tmp_path / "of-a-user", named(entry, "1"))
+
+
+def test_a_program_is_run_as_the_base_says_and_stopped_as_any(
+    archive: Path, base_of_a_user: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    on = ("--base", f"oci:{base_of_a_user}:1")
+    report = json.loads(succeed("run", "--json", archive, f"oci:{out}:x", "--strip-top", *on))
+    document = config_of(out)
+    config = document["config"]
+    assert (config["User"], config["WorkingDir"], config["Volumes"]) == (
+        "7:8",
+        "/srv",
+        {"/data": {}},
+    )
+    assert "StopSignal" not in config
+    assert document["author"] == "us"
+    reasons = {item["field"]: item["why"] for item in report["decisions"]["config"]}
+    assert (
+        reasons["user"] == reasons["workdir"] == ["the config of the image itself, or of its base"]
+    )
+
+
+def test_a_service_that_names_no_user_is_run_by_root_on_any_base(
+    package: Path, base_of_a_user: Path, tmp_path: Path
+) -> None:
+    units = tmp_path / "pkg/usr/lib/systemd/system"
+    units.mkdir(parents=True)
+    (units / "tool.service").write_text("[Service]\nExecStart=/bin/tool --serve\n")
+    wants = tmp_path / "pkg/etc/systemd/system/multi-user.target.wants"
+    wants.mkdir(parents=True)
+    (wants / "tool.service").symlink_to("/usr/lib/systemd/system/tool.service")
+    run("dpkg-deb", "--root-owner-group", "-b", tmp_path / "pkg", package)
+    out = tmp_path / "out"
+    succeed("run", "-q", package, f"oci:{out}:x", "--base", f"oci:{base_of_a_user}:1")
+    config = config_of(out)["config"]
+    assert config["Cmd"] == ["--serve"]
+    assert not {"User", "WorkingDir"} & set(config)
 
 
 def _refused(done: Done, code: int, message: str) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from convert.destination import parse_image
-from convert.images.config import inherited
 from convert.images.opening import OpenedImage
 from convert.layers.compress import Codec, compression
 from convert.layers.tar import encode_tar
@@ -174,8 +173,7 @@ def test_podman_runs_an_image_on_a_base(opened: Open, tmp_path: Path) -> None:
     write(f"oci:{tmp_path / 'base'}:x", busybox())
     below = opened(f"oci:{tmp_path / 'base'}:x")
     archive = f"oci-archive:{tmp_path / 'out.tar'}:localhost/out:1"
-    settings = inherited(config(cmd=("/bin/sh", "-c", "cat /etc/added")), below.config)
-    on_base(archive, below.base(), settings)
+    on_base(archive, below.base(), config(cmd=("/bin/sh", "-c", "cat /etc/added")))
     with podman() as engine:
         engine("load", "-q", "-i", tmp_path / "out.tar")
         assert engine.run("localhost/out:1") == b"new\n"
@@ -212,36 +210,6 @@ def test_zstd_layers_of_a_base_are_told_of_in_an_archive(opened: Open, tmp_path:
     archive = parse_image(f"oci-archive:{tmp_path / 'out.tar'}")
     assert [finding.rule for finding in check_base(archive, base)] == ["zstd-archive"]
     assert check_base(parse_image("oci:out"), base) == []
-
-
-def test_a_config_is_inherited_as_from_says() -> None:
-    below = config(
-        entrypoint=("/entry",),
-        cmd=("base",),
-        env=("PATH=/bin", "A=1"),
-        user="1",
-        working_dir="/srv",
-        exposed_ports=("80/tcp",),
-        volumes=("/data",),
-        labels=(("a", "1"), ("b", "2")),
-        stop_signal="SIGINT",
-    )
-    found = inherited(
-        config(cmd=("own",), env=("A=2", "B=3"), labels=(("b", "3"),), exposed_ports=("81",)),
-        below,
-    )
-    assert (found.entrypoint, found.cmd) == (("/entry",), ("own",))
-    assert found.env == ("PATH=/bin", "A=2", "B=3")
-    assert (found.user, found.working_dir, found.stop_signal) == ("1", "/srv", "SIGINT")
-    assert (found.exposed_ports, found.volumes) == (("80/tcp", "81"), ("/data",))
-    assert found.labels == (("a", "1"), ("b", "3"))
-
-
-def test_a_new_entrypoint_does_not_get_the_arguments_of_the_old_one() -> None:
-    found = inherited(
-        config(entrypoint=("/own",), cmd=None), config(entrypoint=("/entry",), cmd=("base",))
-    )
-    assert (found.entrypoint, found.cmd) == (("/own",), None)
 
 
 def test_what_is_written_hashes_to_what_it_says(base: OpenedImage, tmp_path: Path) -> None:

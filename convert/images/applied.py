@@ -24,7 +24,7 @@ Extended attributes are ``SCHILY.xattr.*`` records, the only ones that clients a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from formats.archives.tally import Tally
@@ -137,21 +137,27 @@ class AppliedLayers:
                 hidden.append(parts)
             else:
                 members.append((parts, member))
+        if hidden:
+            self._make_way(parts for parts, member in members if member.kind is Kind.FOLDER)
         for parts in hidden:
             self._hide(parts)
         for parts, member in members:
             self._add(parts, member)
         self._layers += 1
 
-    def _check(self, member: TarMember) -> None:
+    def _count(self) -> None:
+        """Count a member, or a folder that is made for one."""
         self._members += 1
-        limits = self._limits
-        if self._members > limits.entries:
+        if self._members > self._limits.entries:
             raise LimitError(
-                f"the layers have more than {limits.entries:,} members",
+                f"the layers have more than {self._limits.entries:,} members and folders",
                 origin=self._origin,
                 hint="raise the limit on entries if the image is trusted",
             )
+
+    def _check(self, member: TarMember) -> None:
+        self._count()
+        limits = self._limits
         target = member.target or b""
         if len(target) > limits.symlink_target_bytes or b"\0" in target:
             raise self._bad(member, "leads to what can be no path")
@@ -178,6 +184,17 @@ class AppliedLayers:
                 " any system",
                 origin=self._origin,
             )
+
+    def _make_way(self, folders: Iterable[list[bytes]]) -> None:
+        """Remove the links in whose place a layer puts folders.
+
+        A whiteout in such a folder is about that path, and not about where the link led.
+        """
+        for parts in folders:
+            folder = self._folder(parts[:-1], makes=False) if parts else None
+            found = (folder.children or {}).get(parts[-1]) if folder is not None else None
+            if folder is not None and found is not None and found.kind is Kind.SYMLINK:
+                (folder.children or {}).pop(parts[-1])
 
     def _hide(self, parts: list[bytes]) -> None:
         """Carry out a whiteout; one that hides nothing is none."""
@@ -251,6 +268,7 @@ class AppliedLayers:
                 if not makes:
                     return None
                 self._check_name(name)  # it may come out of a symlink
+                self._count()
                 found = children[name] = File(Kind.FOLDER, _MADE_MODE, self._layers)
                 self._made.add(b"/".join(parts))
             if found.kind is not Kind.SYMLINK:

@@ -114,8 +114,7 @@ def open_image(
     folder = spool or Path(tempfile.gettempdir())
     workshop = Workshop(limits, folder, on_close, progress or _silent)
     if isinstance(where, RegistryReference):
-        # no registry is spoken to for images that are files
-        from convert.images.registry.image import read_registry  # noqa: PLC0415
+        from convert.images.registry.image import read_registry  # noqa: PLC0415 - files need no HTTP
 
         return OpenedImage(reference, read_registry(where, platform, access, workshop), workshop)
     return OpenedImage(reference, read_stored(where, platform, workshop), workshop)

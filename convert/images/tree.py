@@ -64,10 +64,6 @@ class ImageTree:
         """See :class:`~formats.core.tree.Tree`."""
         return iter(self._entries)
 
-    def layer_of(self, entry: Entry) -> int:
-        """Return which layer an entry comes from, counted from 0."""
-        return self._files[entry.node].layer
-
     def read(self, entry: Entry) -> Iterator[BytesLike]:
         """See :class:`~formats.core.tree.Tree`.
 

@@ -165,6 +165,30 @@ def test_whiteouts_hide_nothing_of_their_own_layer(opened: Open, tmp_path: Path)
     assert rows[b"etc/a"].size == 3
 
 
+@pytest.mark.parametrize("mark", [".wh.x", ".wh..wh..opq"])
+def test_a_whiteout_in_a_folder_that_replaces_a_link_spares_what_the_link_led_to(
+    opened: Open, tmp_path: Path, mark: str
+) -> None:
+    need_root()
+    upper = layer(M("d", "lib", mode=0o755), M("f", f"lib/{mark}"), M("f", "lib/own", "o"))
+    tree = tree_of(opened, tmp_path / "layout", BASE, upper)
+    kernel = kernel_listing(umoci_unpacked(tmp_path / "layout", "x", tmp_path / "bundle"))
+    assert b"usr/lib/x" in kernel
+    ours = without_times_of_folders(by_path(tree))
+    assert difference(without_times_of_folders(kernel), ours) == []
+
+
+def test_a_whiteout_behind_a_link_hides_what_the_link_leads_to(
+    opened: Open, tmp_path: Path
+) -> None:
+    need_root()
+    tree = tree_of(opened, tmp_path / "layout", BASE, layer(M("f", "lib/.wh.x")))
+    kernel = kernel_listing(umoci_unpacked(tmp_path / "layout", "x", tmp_path / "bundle"))
+    assert b"usr/lib/x" not in kernel
+    ours = without_times_of_folders(by_path(tree))
+    assert difference(without_times_of_folders(kernel), ours) == []
+
+
 def test_marks_of_aufs_are_no_whiteouts(opened: Open, tmp_path: Path) -> None:
     upper = layer(
         M("f", ".wh..wh.aufs"), M("d", ".wh..wh.plnk", mode=0o700), M("f", ".wh..wh.plnk/1.2")
@@ -172,13 +196,6 @@ def test_marks_of_aufs_are_no_whiteouts(opened: Open, tmp_path: Path) -> None:
     assert by_path(tree_of(opened, tmp_path / "one", BASE, upper)) == by_path(
         tree_of(opened, tmp_path / "other", BASE)
     )
-
-
-def test_entries_know_their_layer(opened: Open, tmp_path: Path) -> None:
-    tree = tree_of(opened, tmp_path / "layout", BASE, PLAIN)
-    layers = {entry.path: tree.layer_of(entry) for entry in tree.entries()}
-    assert layers[b"usr/lib/x"] == 0
-    assert layers[b"etc"] == layers[b"opaque/new"] == 1
 
 
 def test_a_file_can_be_read_from_any_place(opened: Open, tmp_path: Path) -> None:
@@ -265,6 +282,19 @@ def test_limits_hold(opened: Open, tmp_path: Path, limits: Limits, message: str)
     upper = layer(M("f", "usr/lib/a-long-name", "x"))
     with pytest.raises(LimitError, match=message):
         tree_of(opened, tmp_path / "layout", BASE, upper, limits=limits)
+
+
+def test_folders_that_are_made_are_counted(opened: Open, tmp_path: Path) -> None:
+    deep = layer(*(M("f", f"{number}/" + "d/" * 100 + "x") for number in range(10)))
+    limits = replace(DEFAULT_LIMITS, entries=1000)
+    with pytest.raises(LimitError, match="more than 1,000 members and folders"):
+        tree_of(opened, tmp_path / "layout", deep, limits=limits)
+    through = layer(
+        *(M("l", f"l{number}", f"{number}/" + "d/" * 100, mode=0o777) for number in range(10)),
+        *(M("f", f"l{number}/x") for number in range(10)),
+    )
+    with pytest.raises(LimitError, match="more than 1,000 members and folders"):
+        tree_of(opened, tmp_path / "other", through, limits=limits)
 
 
 def test_names_out_of_symlinks_are_names(opened: Open, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ know what would happen makes one and looks at it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO
 
 from convert.destination import ImageDestination, parse_image
@@ -19,7 +19,7 @@ from convert.layers.compress import Compression, compression
 from convert.layers.tar import encode_tar
 from convert.losses import refuse_losses
 from convert.oci.image import Image
-from convert.oci.write import LayerInput, check_codec, default_codec, write_image
+from convert.oci.write import LayerInput, check_base, check_codec, default_codec, write_image
 from convert.opening import Progress, Source, byte_counter, opened
 from convert.options import ConvertOptions
 from convert.plan import Decisions, Plan, make_plan
@@ -87,7 +87,7 @@ def convert_artifact(
     target = parse_image(destination)
     how, notes = _compression(target, options)
     with opened(sources, options, progress) as artifact:
-        plan = make_plan(artifact, options, notes)
+        plan = _checked_base(make_plan(artifact, options, notes), target)
         if options.strict:
             refuse_losses(plan.decisions.losses)
         image = _write(plan, target, how, options, progress, stdout)
@@ -150,6 +150,15 @@ def _compression(
     codec = options.compression or default_codec(target)
     notes = check_codec(target, codec)
     return compression(codec, options.level), notes
+
+
+def _checked_base(plan: Plan, target: ImageDestination) -> Plan:
+    """Add to a plan what is to be said of its base at this destination."""
+    if plan.base is None:
+        return plan
+    notes = check_base(target, plan.base.base())
+    findings = (*plan.decisions.findings, *notes)
+    return replace(plan, decisions=replace(plan.decisions, findings=findings))
 
 
 def _write(

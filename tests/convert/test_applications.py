@@ -220,6 +220,15 @@ def test_a_package_goes_on_a_base(package: Path, base: Path, tmp_path: Path) -> 
     assert printed(out) == b"tool\n"
 
 
+def test_layers_of_a_base_that_docker_may_not_load_are_told_of(
+    archive: Path, base: Path, tmp_path: Path
+) -> None:
+    out = f"oci-archive:{tmp_path / 'out.tar'}:x"
+    report = json.loads(succeed("run", "--json", archive, out, "--base", f"oci:{base}:1"))
+    found = {item["rule"]: item["evidence"] for item in report["decisions"]["findings"]}
+    assert found["zstd-archive"].startswith("zstd layers of the base (1 of 1)")
+
+
 @pytest.fixture
 def base_of_a_user(tmp_path: Path) -> Path:
     """A base that is not run by root."""

@@ -4,7 +4,7 @@
 
     links of a merged /usr ─► for each package, in order: preinst, its files
       ─► sysusers.d ─► for each package: postinst ─► tmpfiles.d ─► units ─► certificates
-      ─► ld.so.cache ─► owners by name ─► passwd, group ─► database
+      ─► ld.so.cache ─► owners by name ─► passwd, group ─► database ─► what the base has
 
 What a script would do in its plain forms is done as data (:mod:`convert.packages.scripts`), each
 with a finding; what is left of a script is one finding.
@@ -27,6 +27,7 @@ from convert.packages.scripts import follow_scripts, report_triggers
 from convert.packages.system import System
 from convert.packages.sysusers import add_declared
 from convert.packages.tree import AssembledTree
+from convert.packages.unchanged import leave_out_unchanged
 from convert.packages.units import enable_units
 from convert.packages.unpack import unpack
 from convert.packages.world import Item, World
@@ -99,6 +100,8 @@ def assemble(
     _write_accounts(system)
     described = tuple(item.package for item in ordered)
     record_packages(system, described, has_base=base is not None)
+    if base is not None:
+        leave_out_unchanged(system, base)
     tree = AssembledTree(world, TreeInfo("packages"))
     return Assembled(tree, tuple(findings), described)
 

@@ -16,6 +16,7 @@ from formats.core.entry import Entry, Kind, join
 from formats.core.errors import LimitError, quoted
 from formats.core.limits import DEFAULT_LIMITS, Limits
 from formats.core.origin import Origin
+from formats.core.source import BytesLike
 from formats.core.tree import Tree
 
 FILES = frozenset({Kind.FILE, Kind.HARDLINK})
@@ -59,6 +60,13 @@ class Item:
     package: str = ""
     is_base: bool = False
 
+    def blocks(self) -> Iterator[BytesLike]:
+        """Yield what is in a file, in blocks; nothing for what has no content."""
+        if isinstance(self.content, Stored):
+            yield from self.content.tree.read(self.content.entry)
+        elif self.content:
+            yield self.content
+
 
 class World:
     """All paths by name. Paths are as in :class:`~formats.core.entry.Entry`, after :meth:`real`.
@@ -75,7 +83,8 @@ class World:
         self._items: dict[bytes, Item] = {}
         self._children: dict[bytes, set[bytes]] = {}
         self._names: dict[tuple[int, bytes, bytes | None], set[bytes]] = {}
-        """Paths of each file with several names."""
+        """Paths of each file, which may have several names."""
+        self._base: dict[bytes, Item] = {}
         if base is None:
             self._items[b""] = Item(Entry(b"", Kind.FOLDER, 0o755, mtime_ns=mtime_ns))
             return
@@ -83,6 +92,7 @@ class World:
             shown = replace(entry, kind=Kind.FILE, target=None) if _is_link(entry) else entry
             content = Stored(base, entry) if entry.kind in FILES else None
             self.put(Item(shown, content, package=BASE, is_base=True))
+        self._base = dict(self._items)
 
     def __len__(self) -> int:
         return len(self._items)
@@ -90,6 +100,17 @@ class World:
     def get(self, path: bytes) -> Item | None:
         """Return what is at exactly this path."""
         return self._items.get(path)
+
+    def replaced(self) -> Iterator[tuple[Item, Item]]:
+        """Yield what is in the place of something that the base has, with that."""
+        for path, below in self._base.items():
+            item = self._items.get(path)
+            if item is not None and not item.is_base:
+                yield item, below
+
+    def names(self, item: Item) -> int:
+        """Return how many names a file has."""
+        return len(self._names[item.content.file]) if isinstance(item.content, Stored) else 1
 
     def items(self) -> Iterator[Item]:
         """Yield everything, in no order."""
@@ -165,9 +186,7 @@ class World:
         item = self.find(path)
         if item is None or item.entry.kind is not Kind.FILE or item.entry.size > limit:
             return None
-        if isinstance(item.content, Stored):
-            return b"".join(item.content.tree.read(item.content.entry))
-        return item.content or b""
+        return b"".join(item.blocks())
 
     def put(self, item: Item) -> None:
         """Have an item at its path, in the place of what is there; its folders are made.

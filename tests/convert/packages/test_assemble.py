@@ -249,3 +249,34 @@ def test_a_copy_is_a_file_of_its_own() -> None:
     assert _entry(index, b"usr/share/x").mode == 0o644
     assert _entry(index, b"usr/share/y").kind is Kind.HARDLINK
     assert index.content(b"etc/x") == b"1"
+
+
+def test_what_a_base_has_just_so_is_left_out_whatever_its_time() -> None:
+    base = memory_tree(
+        "d 755 0:0 opt\nf 644 0:0 opt/same 1\nf 644 0:0 opt/other 1\nf 600 0:0 opt/mode 1\n"
+        "l 777 0:0 opt/link same\nl 777 0:0 opt/moved same"
+    )
+    given = package(
+        "a",
+        "f 644 0:0 opt/same 1\nf 644 0:0 opt/other 2\nf 644 0:0 opt/mode 1\n"
+        "l 777 0:0 opt/link same\nl 777 0:0 opt/moved other\nm 9 opt/same\nm 9 opt/link",
+    )
+    assembled, index = _together(given, base=base)
+    paths = {entry.path for entry in index.entries() if entry.path.startswith(b"opt/")}
+    assert paths == {b"opt/other", b"opt/mode", b"opt/moved"}
+    (finding,) = _told(assembled, "package-unchanged")
+    assert finding.evidence == "2 paths are in the base just so, and are not added again"
+
+
+def test_the_names_of_one_file_stay_together_though_a_base_has_them() -> None:
+    files = "f 644 0:0 opt/one 1\nh opt/two opt/one"
+    _, index = _together(package("a", files), base=memory_tree(files))
+    assert {b"opt/one", b"opt/two"} <= {entry.path for entry in index.entries()}
+
+
+def test_whether_a_file_is_the_bases_is_seen_by_its_digest() -> None:
+    digests = {b"opt/x": ("md5", hashlib.md5(b"1", usedforsecurity=False).hexdigest())}
+    given = package("a", "f 644 0:0 opt/x 1", digests=digests)
+    for content, expected in (("1", False), ("2", True)):
+        _, index = _together(given, base=memory_tree(f"f 644 0:0 opt/x {content}"))
+        assert (index.get(b"opt/x") is not None) is expected

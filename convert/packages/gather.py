@@ -8,18 +8,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from convert.options import ConvertOptions
 from convert.packages.assemble import assemble
 from convert.packages.installed import installed_packages
-from convert.packages.matching import (
-    EVERY_ARCHITECTURE,
-    STRONG,
-    agrees,
-    offered_by,
-)
+from convert.packages.matching import EVERY_ARCHITECTURE, STRONG, agrees, offered_by
 from convert.packages.pool import Pools, open_candidate, open_pools
 from convert.packages.resolve import Resolution, resolve
 from formats.core.errors import AmbiguousError, UnsupportedError, UsageError
@@ -70,19 +65,23 @@ def gather_packages(
 ) -> Gathered:
     """Put packages together with what they need, over a base where there is one.
 
-    Without pools, what they need and nobody gave is told, a finding for each relation.
+    Without pools, what they need and nobody gave is told, a finding for each relation. Packages
+    that the base has in the same version are not added again.
 
     :param artifact: what the packages are of; pools are closed with it.
     :param packages: those that were given as files.
     :param below: the base.
     :raises AmbiguousError: if a package is given in two versions, or it is not clear whose packages
         or which architecture is meant.
-    :raises UnsupportedError: for packages of two systems; with pools, for everything that is
-        needed and not in them.
+    :raises UnsupportedError: for packages of two systems; if the base has all of them; with pools,
+        for everything that is needed and not in them.
     :raises UsageError: if packages are named and there is no pool.
     """
     _check(packages)
     installed = installed_packages(below) if below is not None else ()
+    known = frozenset(map(_identity, installed))
+    present = [tree.package for tree in packages if _identity(tree.package) in known]
+    packages = [tree for tree in packages if _identity(tree.package) not in known]
     given = [tree.package for tree in packages]
     if not options.pools:
         if options.packages:
@@ -90,9 +89,10 @@ def gather_packages(
                 f"there is no pool to take {options.packages[0]} from",
                 hint="name a folder, repository or medium with packages: --pool",
             )
+        _refuse_nothing(packages, present)
         has_file = _files_of(packages, below)
-        lacks = tuple(_lacks(given, installed, has_file))
-        return _together(packages, given, options, below, lacks)
+        findings = (*_present(present), *_lacks(given, installed, has_file))
+        return _together(packages, given, options, below, findings)
     pools = open_pools(options.pools, artifact, options.spool)
     architecture = _architecture(given, installed, options, pools)
     resolution = resolve(
@@ -110,9 +110,11 @@ def gather_packages(
         for tree, addition in zip(opened, resolution.additions, strict=True)
         if addition.is_named
     ]
-    _refuse_nothing([*packages, *opened], resolution)
+    present += resolution.present
+    _refuse_nothing([*packages, *opened], present)
     findings = (
         *_told(resolution),
+        *_present(present),
         *_essentials([*given, *(tree.package for tree in opened)], pools, below),
     )
     return _together([*packages, *opened], [*given, *named], options, below, findings)
@@ -208,10 +210,14 @@ def _native(packages: Sequence[Package]) -> list[str]:
     ]
 
 
-def _refuse_nothing(packages: Sequence[PackageTree], resolution: Resolution) -> None:
+def _identity(package: Package) -> tuple[PackageSystem, str, str, str]:
+    return package.system, package.name, package.version, package.architecture
+
+
+def _refuse_nothing(packages: Sequence[PackageTree], present: Sequence[Package]) -> None:
     if not packages:
         raise UnsupportedError(
-            f"the base has everything already: {', '.join(map(str, resolution.present))}",
+            f"the base has everything already: {', '.join(map(str, present))}",
             hint="nothing has to be added: use the base as it is",
         )
 
@@ -223,12 +229,15 @@ def _told(resolution: Resolution) -> Iterator[Finding]:
         place = f", in place of the base's {former.version}" if former is not None else ""
         evidence = f"{package.version}, {addition.reason}{place}"
         yield Finding("package-added", package.name.encode(), Action.ADDED, evidence)
-    for package in resolution.present:
-        evidence = f"{package.version} is in the base already; it is not added again"
-        yield Finding("package-present", package.name.encode(), Action.REPORTED, evidence)
     for text in resolution.conflicts:
         name = text.partition(" ")[0].encode()
         yield Finding("package-conflict", name, Action.REPORTED, text)
+
+
+def _present(packages: Iterable[Package]) -> Iterator[Finding]:
+    for package in packages:
+        evidence = f"{package.version} is in the base already; it is not added again"
+        yield Finding("package-present", package.name.encode(), Action.REPORTED, evidence)
 
 
 def _essentials(

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from convert.packages.explain import unmet
 from convert.packages.market import Item, Market, Stand
-from convert.packages.matching import STRONG, excludes, meant, offered_by
+from convert.packages.matching import STRONG, excludes, is_newer, meant, offered_by
 from convert.packages.pool import Pools
 from convert.packages.pools.files import Candidate
 from formats.core.errors import UnsupportedError
@@ -44,7 +44,8 @@ class Resolution:
 
     :ivar additions: those asked for by name first, then what is needed, in the order in which it
         was found.
-    :ivar present: names that were asked for, and are in the base already.
+    :ivar present: what was asked for by name, and is in the base already, in no older version than
+        pools have.
     :ivar conflicts: packages that say that they cannot be beside others which are there: given, or
         in the base.
     """
@@ -136,12 +137,18 @@ class _Request:
             requirement = Requirement((meant(name),), "")
             market.look_up(requirement.alternatives)
             found = market.meeting(requirement.alternatives[0], needer)
-            own = [item for item in found if item.stand is not Stand.BASE]
-            base = [item for item in found if item.stand is Stand.BASE]
-            if base and (not own or own[0].package.version == base[0].package.version):
-                self.present.append(base[0].package)
-            else:
-                self.needs.append(Need(requirement, (tuple(own),)))
+            own = tuple(item for item in found if item.stand is not Stand.BASE)
+            if found and found[0].stand is Stand.BASE:
+                there = found[0].package
+                own = tuple(item for item in own if _is_update(item.package, there))
+                if not own:
+                    self.present.append(there)
+                    continue
+            self.needs.append(Need(requirement, (own,)))
+
+
+def _is_update(package: Package, there: Package) -> bool:
+    return package.name == there.name and is_newer(package, there)
 
 
 class _Graph:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -20,12 +20,22 @@ from tests.images.rpm import rpmbuild, small_spec
 from tests.support.memory_tree import MemoryTree, memory_tree
 
 
-def _deb(folder: Path, name: str, *lines: str, version: str = "1", arch: str = "amd64") -> Path:
+def _deb(
+    folder: Path,
+    name: str,
+    *lines: str,
+    version: str = "1",
+    arch: str = "amd64",
+    more: Mapping[str, bytes] | None = None,
+    script: str = "",
+) -> Path:
     folder.mkdir(exist_ok=True)
     fields = (f"Package: {name}", f"Version: {version}", f"Architecture: {arch}", *lines)
     control = "\n".join((*fields, "Maintainer: A <a@example.org>", "Description: x", ""))
     path = folder / f"{name}_{version}_{arch}.deb"
-    return deb(path, control=control.encode(), files={f"usr/share/{name}/{version}": b"x"})
+    files = {f"usr/share/{name}/{version}": b"x", **(more or {})}
+    scripts = {"postinst": f"#!/bin/sh\n{script}\n".encode()} if script else {}
+    return deb(path, control=control.encode(), control_files=scripts, files=files)
 
 
 def _gathered(
@@ -128,6 +138,58 @@ def test_nothing_is_made_of_what_the_base_has_already(tmp_path: Path) -> None:
     _deb(tmp_path / "pool", "app")
     with pytest.raises(UnsupportedError, match="the base has everything already: app 1"):
         _gathered([], [tmp_path / "pool"], ["app"], _base(_stanza("app", "1")))
+
+
+def test_given_packages_that_the_base_has_in_this_version_are_not_added_again(
+    tmp_path: Path,
+) -> None:
+    given = [_deb(tmp_path, "app", "Depends: lib"), _deb(tmp_path, "lib")]
+    base = _base(_stanza("lib", "1"))
+    for pools in ([], [tmp_path]):
+        gathered, paths = _gathered(given, pools, base=base)
+        assert [item.name for item in gathered.packages] == ["app"]
+        assert b"usr/share/lib" not in paths
+        assert _evidence(gathered, "package-present") == [
+            "lib: 1 is in the base already; it is not added again"
+        ]
+        assert not _evidence(gathered, "dependency-missing")
+    with pytest.raises(UnsupportedError, match="the base has everything already: lib 1"):
+        _gathered(given[1:], base=base)
+    gathered, paths = _gathered(given[1:], base=_base(_stanza("lib", "2")))
+    assert b"usr/share/lib/1" in paths  # who gives an older one means it
+
+
+def test_what_a_named_package_needs_has_the_bases_version(tmp_path: Path) -> None:
+    pool = tmp_path / "pool"
+    _deb(pool, "app", "Depends: lib")
+    _deb(pool, "lib")
+    gathered, paths = _gathered([], [pool], ["app", "lib"], _base(_stanza("lib", "1")))
+    assert [item.name for item in gathered.packages] == ["app"]
+    assert gathered.requested == 1
+    assert b"usr/share/lib" not in paths
+    assert len(_evidence(gathered, "package-present")) == 1
+
+
+def test_only_units_of_packages_that_were_named_are_enabled(tmp_path: Path) -> None:
+    pool = tmp_path / "pool"
+    needs = {"given": "pulled", "named": "pulled", "pulled": "named"}
+    for name, need in needs.items():
+        unit = b"[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\n"
+        _deb(
+            tmp_path if name == "given" else pool,
+            name,
+            f"Depends: {need}",
+            more={f"lib/systemd/system/{name}.service": unit},
+            script=f"deb-systemd-helper enable {name}.service",
+        )
+    gathered, paths = _gathered([tmp_path / "given_1_amd64.deb"], [pool], ["named"])
+    assert [item.name for item in gathered.packages] == ["given", "named", "pulled"]
+    assert gathered.requested == 2
+    wanted = b"etc/systemd/system/multi-user.target.wants/"
+    links = {path.removeprefix(wanted) for path in paths if path.startswith(wanted)}
+    assert links == {b"given.service", b"named.service"}
+    (told,) = _evidence(gathered, "package-unit")
+    assert "pulled.service not enabled: pulled was not asked for by name" in told
 
 
 def test_files_of_a_base_and_of_given_rpms_meet_what_needs_them(tmp_path: Path) -> None:

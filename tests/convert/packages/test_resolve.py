@@ -148,6 +148,24 @@ def test_what_the_base_has_in_the_same_version_is_not_added_again() -> None:
     assert [item.name for item in found.present] == ["app"]
 
 
+@pytest.mark.parametrize(
+    ("name", "there", "expected"),
+    [
+        ("app", "1", ["app 2"]),
+        ("app", "2", []),
+        ("app", "3", []),
+        ("app=2", "3", ["app 2"]),
+        ("service", "1", []),
+    ],
+)
+def test_what_is_named_is_no_older_than_in_the_base_unless_that_is_said(
+    name: str, there: str, expected: list[str]
+) -> None:
+    own = package("app", there, Provides="service")
+    pooled = [package("app", "2"), package("other", "9", Provides="service")]
+    assert resolved([name], *pooled, installed=[own]) == expected
+
+
 def test_what_the_base_has_in_an_older_version_is_added_when_asked_for() -> None:
     assert resolved(["app"], package("app", "2"), installed=[package("app", "1")]) == ["app 2"]
 

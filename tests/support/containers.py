@@ -30,12 +30,17 @@ class Podman:
         """Run a container to its end and return what it printed."""
         return run(*self._command("--rm", *options, image, *command)).stdout
 
-    def start(self, image: str, name: str) -> subprocess.CompletedProcess[bytes]:
-        """Start a container in the background."""
-        return run(*self._command("--detach", "--name", name, image))
+    def start(
+        self, image: str, name: str, *, network: str = "host"
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Start a container in the background.
 
-    def _command(self, *arguments: str) -> tuple[str, ...]:
-        settings = ("--runtime", "runc", "run", "--network", "host", *_LIMITS)
+        :param network: "none" for what is only asked from inside: its ports are its own.
+        """
+        return run(*self._command("--detach", "--name", name, image, network=network))
+
+    def _command(self, *arguments: str, network: str = "host") -> tuple[str, ...]:
+        settings = ("--runtime", "runc", "run", "--network", network, *_LIMITS)
         return ("podman", *self._storage, *settings, *arguments)
 
 

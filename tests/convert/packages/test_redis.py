@@ -1,8 +1,11 @@
-"""Redis from its packages alone: an image without a base that starts, and answers."""
+"""Redis with what it needs, from a pool: alone, and on a Debian disk that was converted before."""
 
 from __future__ import annotations
 
+import json
+import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,28 +24,61 @@ _CLOSURE = (
     *("libsystemd0", "libzstd1", "lsb-base", "passwd", "perl-base", "sysvinit-utils", "tar"),
     *("usr-is-merged", "zlib1g"),
 )
-_PORT = "7399"
+_OWN = {"redis-server", "redis-tools", "libatomic1", "libjemalloc2", "liblzf1"}
+"""What a server with systemd, nginx and openssh lacks."""
 
 
-@pytest.mark.slow
-def test_redis_and_what_it_needs_start_without_a_base(tmp_path: Path) -> None:
-    packages = all_downloaded(_CLOSURE)
-    layout = tmp_path / "out"
-    port = ("--cmd", f"/etc/redis/redis.conf --daemonize no --port {_PORT}")
-    succeed("run", "-q", *packages, f"oci:{layout}:x", *port)
-    with podman() as engine:
-        image = engine("pull", "-q", f"oci:{layout}:x").decode().strip()
-        engine.start(image, "redis")
-        assert _answer(engine) == b"PONG"
-        told = engine("exec", "redis", "/usr/bin/redis-cli", "-p", _PORT, "INFO", "server")
-        assert b"redis_mode:standalone" in told
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pool")
+    for package in all_downloaded(_CLOSURE):
+        shutil.copy(package, folder)
+    return folder
 
 
-def _answer(engine: Podman) -> bytes:
-    ping = ("exec", "redis", "/usr/bin/redis-cli", "-p", _PORT, "PING")
-    for _ in range(20):
-        answer = engine(*ping, check=False).strip()
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Podman]:
+    with podman() as started:
+        yield started
+
+
+def _converted(layout: Path, pool: Path, *options: str | Path) -> set[str]:
+    """Convert; return which packages were put into the image."""
+    asked = ("--pool", pool, "--with", "redis-server")
+    report = json.loads(succeed("run", "--json", *asked, *options, f"oci:{layout}:redis"))
+    return {item["name"] for item in report["decisions"]["packages"]}
+
+
+def _answer(engine: Podman, layout: Path, name: str) -> bytes:
+    """Return what Redis answers in a container with nothing but the generated config."""
+    image = engine("pull", "-q", f"oci:{layout}:redis").decode().strip()
+    engine.start(image, name, network="none")
+    for _ in range(40):
+        answer = engine("exec", name, "/usr/bin/redis-cli", "PING", check=False).strip()
         if answer == b"PONG":
             break
         time.sleep(0.25)
     return answer
+
+
+@pytest.mark.slow
+def test_redis_and_what_it_needs_start_without_a_base(
+    tmp_path: Path, pool: Path, engine: Podman
+) -> None:
+    packages = _converted(tmp_path / "out", pool)
+    assert _OWN | {"libc6", "libssl3", "lsb-base"} <= packages
+    assert "base-files" not in packages
+    assert _answer(engine, tmp_path / "out", "alone") == b"PONG"
+
+
+@pytest.mark.slow
+def test_redis_starts_on_a_converted_disk_that_has_most_of_what_it_needs(
+    tmp_path: Path, pool: Path, engine: Podman, debian_disks: tuple[Path, ...]
+) -> None:
+    base, layout = tmp_path / "base", tmp_path / "out"
+    succeed("run", "-q", debian_disks[0], f"oci:{base}:server")
+    assert _converted(layout, pool, "--base", f"oci:{base}:server") == _OWN
+    assert _answer(engine, layout, "based") == b"PONG"
+    processes = engine("top", "based", "args").decode()
+    assert "redis-server" in processes
+    assert "nginx" not in processes

@@ -18,6 +18,7 @@ from formats.core.package import Package, PackageSystem
 from formats.core.tree import TreeIndex
 from formats.packages.deb.control import describe as describe_deb
 from formats.packages.deb.stanzas import parse_stanza, read_stanzas
+from formats.packages.rpm.package import describe as describe_rpm
 
 _DPKG = b"var/lib/dpkg/status"
 _DPKG_FOLDER = b"var/lib/dpkg/status.d"
@@ -77,7 +78,6 @@ def _rpm(index: TreeIndex) -> Iterator[Package]:
         SQLITE,
         read_headers,
     )
-    from formats.packages.rpm.package import describe  # noqa: PLC0415
 
     places = ((folder, name) for folder in _RPM_FOLDERS for name in FILES)
     for folder, name in places:
@@ -88,7 +88,7 @@ def _rpm(index: TreeIndex) -> Iterator[Package]:
         log = index.content(folder + b"/" + LOG, _DATABASE_BYTES) if name == SQLITE else None
         origin = file_origin(index.tree.origin, path)
         for header in read_headers(name, data, log or b"", origin, index.limits):
-            package = describe(header, ())
+            package = describe_rpm(header, ())
             if package.name != "gpg-pubkey":  # keys are kept as if they were packages
                 yield package
         return

@@ -16,6 +16,8 @@ _VERSION = struct.pack("<I", 2)
 _ENTRY = struct.Struct("<HHI")  # tag, permissions, id
 _NO_ID = 0xFFFFFFFF
 _OWNER, _USER, _OWNING_GROUP, _GROUP, _MASK, _OTHER = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
+_ALWAYS = frozenset({_OWNER, _OWNING_GROUP, _OTHER})
+_ALL = 0o7
 _TAGS = {
     (b"user", False): _OWNER,
     (b"user", True): _USER,
@@ -53,16 +55,24 @@ def acl_xattr(text: bytes) -> bytes | None:
     return _VERSION + packed
 
 
-def acl_mode(value: bytes) -> int:
-    """Return the permission bits that a file has with this ACL as its ``ACCESS`` xattr.
+def acl_mode(value: bytes) -> int | None:
+    """Return the permission bits that a file has with an ACL; None if the value is none.
 
     The mask takes the place of the owning group's bits (acl(5), "CORRESPONDENCE BETWEEN ACL
     ENTRIES AND FILE PERMISSION BITS").
 
-    :param value: from :func:`acl_xattr`.
+    :param value: of an xattr, from :func:`acl_xattr` or as an archive has it.
     """
-    entries = _ENTRY.iter_unpack(value[len(_VERSION) :])
-    bits: dict[int, int] = {tag: permissions for tag, permissions, _ in entries}
+    packed = value[len(_VERSION) :]
+    if not value.startswith(_VERSION) or len(packed) % _ENTRY.size:
+        return None
+    bits: dict[int, int] = {}
+    for tag, permissions, _ in _ENTRY.iter_unpack(packed):
+        if permissions > _ALL:
+            return None
+        bits[tag] = permissions
+    if not bits.keys() >= _ALWAYS:
+        return None
     return bits[_OWNER] << 6 | bits.get(_MASK, bits[_OWNING_GROUP]) << 3 | bits[_OTHER]
 
 

@@ -95,6 +95,6 @@ def tar_tree_members(
 def _mode_with(xattrs: Xattrs, mode: int) -> int:
     """Return the mode that a file has once its ACL is set: libarchive leaves the mask out of it."""
     for name, value in xattrs:
-        if name == ACCESS:
-            return mode & 0o7000 | acl_mode(value)
+        if name == ACCESS and (bits := acl_mode(value)) is not None:
+            return mode & 0o7000 | bits
     return mode

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TypeAlias
 from urllib.parse import unquote_to_bytes
 
-from formats.archives.acl_text import ACCESS, DEFAULT, acl_xattr
+from formats.archives.acl_text import ACCESS, DEFAULT, acl_mode, acl_xattr
 
 _SCHILY, _LIBARCHIVE = b"SCHILY.xattr.", b"LIBARCHIVE.xattr."
 _SELINUX_RECORD, _SELINUX = b"RHT.security.selinux", b"security.selinux"
@@ -27,7 +27,8 @@ Xattrs: TypeAlias = tuple[tuple[bytes, bytes], ...]
 def xattrs_of(records: Mapping[bytes, bytes]) -> tuple[Xattrs, bool]:
     """Return a member's xattrs, and whether they are all that its records tell of.
 
-    ACLs of NFSv4 are left out, and those that name users and have no numbers for them.
+    ACLs of NFSv4 are left out, those that name users and have no numbers for them, and xattrs of
+    ACLs that no kernel takes.
     """
     found: dict[bytes, bytes] = {}
     is_whole = True
@@ -51,6 +52,10 @@ def xattrs_of(records: Mapping[bytes, bytes]) -> tuple[Xattrs, bool]:
             elif acl:
                 found[_ACL_RECORDS[keyword]] = acl
         elif keyword == _NFS_ACL:
+            is_whole = False
+    for name in (ACCESS, DEFAULT):
+        if name in found and acl_mode(found[name]) is None:
+            del found[name]
             is_whole = False
     found.pop(b"", None)
     return tuple(sorted(found.items())), is_whole

@@ -157,6 +157,38 @@ def test_an_acl_that_has_no_numbers_is_left_out_and_told(tmp_path: Path, acl: st
     ]
 
 
+@pytest.mark.parametrize("kind", ["access", "default"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"bogus",
+        support.ACL[:-1],
+        support.ACL[:4],
+        support.ACL[:-8],
+        b"\x03" + support.ACL[1:],
+        support.ACL.replace(b"\x01\0\x06", b"\x01\0\x0e"),
+    ],
+)
+def test_an_acl_that_no_kernel_takes_is_left_out_and_told(
+    tmp_path: Path, kind: str, value: bytes
+) -> None:
+    path = _raw_acl(tmp_path / "x.tar", kind, value)
+    assert listing(path)[b"file"].xattrs == ()
+    assert any(text.startswith("archive-attribute") for text in told(path))
+
+
+def test_an_acl_in_the_form_of_an_xattr_is_taken(tmp_path: Path) -> None:
+    row = listing(_raw_acl(tmp_path / "x.tar", "access", support.ACL))[b"file"]
+    assert row.xattrs == ((b"system.posix_acl_access", support.ACL),)
+    assert row.mode == 0o674
+
+
+def _raw_acl(path: Path, kind: str, value: bytes) -> Path:
+    text = value.decode("utf-8", "surrogateescape")
+    return _records(path, **{f"SCHILY__xattr__system__posix_acl_{kind}": text})
+
+
 def test_an_acl_that_only_repeats_the_mode_is_none(tmp_path: Path) -> None:
     path = _records(tmp_path / "x.tar", SCHILY__acl__access="user::rwx,group::r-x,other::r-x")
     assert listing(path)[b"file"].xattrs == ()

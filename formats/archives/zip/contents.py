@@ -88,7 +88,9 @@ class ZipContents:
                 raise self._contradiction(content, f"has more than the {size:,} bytes it says")
             checksum = crc32(block, checksum)
             yield block
-        if given == size and checksum != content.checksum:
+        if given != size:
+            raise self._contradiction(content, f"has {given:,} bytes and not {size:,} as it says")
+        if checksum != content.checksum:
             raise self._contradiction(content, "has a wrong checksum (CRC-32)")
 
     def open(self, content: ZipContent, origin: Origin) -> ByteSource:

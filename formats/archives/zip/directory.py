@@ -41,6 +41,7 @@ from formats.core.limits import MIB, Limits
 from formats.core.source import ByteSource, read_exact
 
 _HEADER = struct.Struct("<4s6H3L5H2L")
+_MOST_HEADER_BYTES = _HEADER.size + 3 * 0xFFFF
 _MAGIC = b"PK\x01\x02"
 _ENCRYPTED, _UTF8, _MASKED = 1 << 0, 1 << 11, 1 << 13
 _AES_METHOD = 99
@@ -121,7 +122,8 @@ class Directory:
         window, window_at = b"", position
         count = 0
         while position < stop:
-            if position + _HEADER.size + 3 * 0xFFFF > window_at + len(window):
+            window_end = window_at + len(window)
+            if window_end < stop and position + _MOST_HEADER_BYTES > window_end:
                 length = min(_READ_BYTES, stop - position)
                 window_at = position
                 window = bytes(read_exact(self._archive, position, length, "the directory"))

@@ -73,17 +73,23 @@ def find_receipt(
 
     All of a bottle is in one folder of one folder.
     """
-    candidates = [item for item in members if item.path.endswith(b"/" + _RECEIPT)]
-    for member in candidates:
-        path = inner_path(member.path) or b""
-        if path.count(b"/") != 2 or member.size > limits.descriptor_bytes:
-            continue
-        folder = path.rpartition(b"/")[0]
-        if all(_is_part(inner_path(item.path), folder) for item in members):
-            source = contents.open(member.content, origin.child(printable(path)))
-            data = bytes(source.read_at(0, member.size))
-            return Receipt(member, folder, _facts(folder, data))
-    return None
+    candidates = {
+        inner_path(item.path) or b"": item
+        for item in members
+        if item.path.endswith(b"/" + _RECEIPT)
+    }
+    receipts = [path for path in candidates if path.count(b"/") == 2]
+    if len(receipts) != 1:
+        return None
+    (path,) = receipts
+    member, folder = candidates[path], path.rpartition(b"/")[0]
+    if member.size > limits.descriptor_bytes:
+        return None
+    if not all(_is_part(inner_path(item.path), folder) for item in members):
+        return None
+    source = contents.open(member.content, origin.child(printable(path)))
+    data = bytes(source.read_at(0, member.size))
+    return Receipt(member, folder, _facts(folder, data))
 
 
 def _is_part(path: bytes | None, folder: bytes) -> bool:

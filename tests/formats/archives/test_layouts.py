@@ -84,6 +84,16 @@ def test_a_receipt_among_other_things_makes_no_bottle(tmp_path: Path) -> None:
     assert set(listing(path)) >= {b"a/b/INSTALL_RECEIPT.json", b"etc/passwd"}
 
 
+def test_the_later_of_two_receipts_counts(tmp_path: Path) -> None:
+    path = tmp_path / "x.tar"
+    with tarfile.open(path, "w") as target:
+        for content in (b"{}", b'{"arch": "arm64"}'):
+            info = tarfile.TarInfo("jq/1/INSTALL_RECEIPT.json")
+            info.size = len(content)
+            target.addfile(info, BytesIO(content))
+    assert _facts(path) == {"bottle": "jq 1", "architecture": "arm64"}
+
+
 def _facts(path: Path) -> Mapping[str, str]:
     with opened_tree(path) as (tree, _):
         return tree.info.facts

@@ -206,8 +206,8 @@ class Arrangement(Generic[Content]):
                 if folder in by_path or folder in missing:
                     break
                 missing.add(folder)
-        if len(by_path) + len(missing) > self._limits.entries:
-            raise self._too_much(b"", f"has more than {self._limits.entries:,} paths in it")
+            if len(by_path) + len(missing) > self._limits.entries:
+                raise self._too_much(b"", f"has more than {self._limits.entries:,} paths in it")
         by_path.setdefault(b"", NOT_A_MEMBER)  # an archive hardly ever describes the root
         missing.discard(b"")
         for folder in sorted(missing):

@@ -79,7 +79,7 @@ class MakeselfReader:
         "self-extracting script of makeself",
         extensions=(".run", ".sh"),
         specification="makeself README and header script",
-        reads="the archives behind the script, with their checksums; no script is run",
+        reads="the archives behind the script, held to their SHA-256 or MD5; no script is run",
         refuses="encrypted archives, and those in base64",
     )
 

@@ -1,9 +1,8 @@
 """HTTP as registries need it: pooled, streamed, and careful where it goes.
 
 - ``Authorization`` never follows a redirect to another scheme, host or port.
-- A registry of the internet cannot send us to an address of this machine or its network: neither
-  by a redirect nor as the place where tokens come from. That is looked at once a connection is
-  there, before anything is sent, so that a name that changes its address gains nothing.
+- A registry of the internet cannot send us to an address of this machine or its network:
+  :mod:`convert.images.registry.guard`.
 - From ``https`` nothing leads to ``http``.
 
 urllib3 is used below its own redirects and retries, which know none of this; retries are those of
@@ -12,22 +11,20 @@ urllib3 is used below its own redirects and retries, which know none of this; re
 
 from __future__ import annotations
 
-import ipaddress
 import re
-import socket
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
-from urllib.parse import SplitResult, urlencode, urljoin, urlsplit
+from urllib.parse import SplitResult, unquote, urlencode, urljoin, urlsplit
 
 import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 
 from convert.images.registry.access import RegistryAccess
+from convert.images.registry.credentials import Credentials
+from convert.images.registry.guard import TO_PRIVATE, Guard, guarded_pools, is_spelled_private
 from formats.core.errors import RegistryError, quoted
 from formats.core.origin import Origin, printable
 
@@ -44,14 +41,15 @@ _CONNECTION: Final = re.compile(r"\A\w+\(host=[^)]*\): ")
 class Transport:
     """Sends requests on behalf of one registry, and on to where it redirects.
 
-    :param host: ``HOST[:PORT]`` of the registry; if that is on a private network, it may send us to
-        others there.
+    :param host: ``HOST[:PORT]`` of the registry; if that is reached on a private network, it may
+        send us to others there.
     """
 
     def __init__(self, host: str, access: RegistryAccess) -> None:
         self._access = access
         self._origin = Origin((host,))
-        self._is_private = is_private(_host_of(urlsplit(f"//{host}"), self._origin))
+        self._host = _host_of(urlsplit(f"//{host}"), self._origin)
+        self._pools = guarded_pools(Guard(self._host))
         self._context = _context(access, host)
         self._managers: dict[str, urllib3.PoolManager] = {}
 
@@ -111,11 +109,13 @@ class Transport:
     def _redirected(self, url: str, location: str) -> str:
         try:
             following = urljoin(url, location)
-            scheme = urlsplit(following).scheme
+            parts = urlsplit(following)
         except ValueError as error:
             raise self._refused("redirects to what is no address") from error
-        if scheme not in _PORTS or (scheme == "http" and urlsplit(url).scheme == "https"):
-            raise self._refused(f"redirects from https to {quoted(scheme)}")
+        before = urlsplit(url).scheme
+        if parts.scheme not in _PORTS or (parts.scheme == "http" and before == "https"):
+            raise self._refused(f"redirects from {before} to {quoted(parts.scheme[:20])}")
+        _host_of(parts, self._origin)
         return following
 
     def _manager(self, url: str) -> urllib3.PoolManager:
@@ -123,60 +123,42 @@ class Transport:
         parts = urlsplit(url)
         host = _host_of(parts, self._origin)
         proxy = self._proxy(parts.scheme, parts.netloc)
-        if proxy is not None and not self._is_private and is_literally_private(host):
-            raise self._refused(_TO_PRIVATE)
-        key = proxy or ("open" if self._is_private else "guarded")
+        if proxy is not None and is_spelled_private(host) and (not is_spelled_private(self._host)):
+            raise self._refused(TO_PRIVATE)
+        key = proxy or ""
         if key not in self._managers:
             self._managers[key] = self._new_manager(proxy)
         return self._managers[key]
 
     def _new_manager(self, proxy: str | None) -> urllib3.PoolManager:
         if proxy is not None:
-            return urllib3.ProxyManager(proxy, ssl_context=self._context)
+            return self._through(proxy)
         manager = urllib3.PoolManager(ssl_context=self._context)
-        if not self._is_private:
-            manager.pool_classes_by_scheme = {"http": _GuardedPool, "https": _GuardedTlsPool}
+        manager.pool_classes_by_scheme = self._pools
         return manager
 
     def _proxy(self, scheme: str, netloc: str) -> str | None:
         proxies = self._access.proxies
-        if _is_direct(netloc, proxies.get("no", "")):
+        proxy = proxies.get(scheme) or proxies.get("all")
+        if proxy is None or _is_direct(netloc, proxies.get("no", "")):
             return None
-        return proxies.get(scheme) or proxies.get("all")
+        return proxy if "://" in proxy else f"http://{proxy}"  # as curl(1) has it
+
+    def _through(self, proxy: str) -> urllib3.ProxyManager:
+        try:
+            user, _, password = (urllib3.util.parse_url(proxy).auth or "").partition(":")
+            headers = {"Proxy-Authorization": Credentials(unquote(user), unquote(password)).basic}
+            return urllib3.ProxyManager(
+                proxy, ssl_context=self._context, proxy_headers=headers if user else None
+            )
+        except HTTPError:
+            # the cause is left out: it shows the address, which may hold a password
+            raise self._refused(
+                "cannot be reached: the proxy has an address that is none"
+            ) from None
 
     def _refused(self, what: str) -> RegistryError:
         return RegistryError(what, origin=self._origin)
-
-
-_TO_PRIVATE: Final = "sends us to an address of a private network, where nothing of it can be"
-
-
-class _GuardedConnection(HTTPConnection):
-    def connect(self) -> None:
-        super().connect()
-        _check_peer(self)
-
-
-class _GuardedTlsConnection(HTTPSConnection):
-    def connect(self) -> None:
-        super().connect()
-        _check_peer(self)
-
-
-class _GuardedPool(HTTPConnectionPool):
-    ConnectionCls = _GuardedConnection
-
-
-class _GuardedTlsPool(HTTPSConnectionPool):
-    ConnectionCls = _GuardedTlsConnection
-
-
-def _check_peer(connection: HTTPConnection) -> None:
-    """Refuse a connection to this machine or its network before anything is sent over it."""
-    peer = connection.sock.getpeername()[0]
-    if not ipaddress.ip_address(peer.partition("%")[0]).is_global:
-        connection.close()
-        raise RegistryError(_TO_PRIVATE, origin=Origin((printable(connection.host),)))
 
 
 def _is_direct(netloc: str, without: str) -> bool:
@@ -186,28 +168,6 @@ def _is_direct(netloc: str, without: str) -> bool:
     return "*" in names or any(
         name and (name in {host, netloc} or host.endswith(f".{name}")) for name in names
     )
-
-
-def is_private(host: str) -> bool:
-    """Tell whether one of a host's addresses is of this machine or a private network."""
-    try:
-        found = socket.getaddrinfo(host, None, proto=socket.IPPROTO_TCP)
-    except (OSError, UnicodeError):  # whoever connects will say so
-        return False
-    return any(
-        not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_global
-        for *_, address in found
-    )
-
-
-def is_literally_private(host: str) -> bool:
-    """Tell the same by the name alone, where only a proxy knows the address."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return not ipaddress.ip_address(host).is_global
-    except ValueError:
-        return False
 
 
 def origin_of(url: str) -> tuple[str, str, int]:

@@ -18,13 +18,7 @@ from urllib3.response import BaseHTTPResponse
 
 AGAIN: Final = frozenset({408, 429, 500, 502, 503, 504})
 """Answers that may be better next time; 401 and 403 never are."""
-_BROKEN: Final = (
-    ConnectTimeoutError,
-    IncompleteRead,
-    NewConnectionError,
-    ProtocolError,
-    ReadTimeoutError,
-)
+_BROKEN: Final = (ConnectTimeoutError, IncompleteRead, ProtocolError, ReadTimeoutError)
 _TRIES: Final = 6
 _TOTAL_SECONDS: Final = 900.0
 _FIRST_PAUSE_SECONDS: Final = 1.0

@@ -7,7 +7,6 @@ the number of the one that was met first.
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Iterator
 from functools import lru_cache, partial
 from typing import NamedTuple
@@ -18,7 +17,7 @@ from formats.core.limits import Limits
 from formats.core.origin import Origin
 from formats.core.source import BytesLike, ByteSource, MappedSource, Segment
 from formats.filesystems.iso import records
-from formats.filesystems.iso.attributes import extended_attributes
+from formats.filesystems.iso.attributes import NamesAndValues, extended_attributes
 from formats.filesystems.iso.components import symlink_target
 from formats.filesystems.iso.omissions import Omissions
 from formats.filesystems.iso.records import Record, first_record, read_records
@@ -55,6 +54,10 @@ class IsoFile(NamedTuple):
 
 
 _NO_USE = SystemUse()
+
+# looked up here once, as looking a Kind up takes longer than parsing a record
+_FILE, _FOLDER, _SYMLINK = Kind.FILE, Kind.FOLDER, Kind.SYMLINK
+_DEVICES = frozenset({Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE})
 
 
 class IsoFilesystem:
@@ -103,7 +106,8 @@ class IsoFilesystem:
     def names(self, number: int) -> Names:
         """See :meth:`formats.filesystems.walk.Walkable.names`."""
         self.folders.add(number)
-        self._check_continuations(number)
+        if number == self.root and self._view.system_use is not None:
+            self._view.system_use.continued_bytes = 0  # a walk begins
         found: Names = []
         for name, child in self._children(number):
             is_candidate = number == self.root and child in self._places
@@ -121,11 +125,7 @@ class IsoFilesystem:
     def _check_continuations(self, number: int) -> None:
         """Hold to what sound records can take: their continuations do not overlap."""
         reader = self._view.system_use
-        if reader is None:
-            return
-        if number == self.root:
-            reader.continued_bytes = 0
-        if reader.continued_bytes > _PASSES * self.size_bytes:
+        if reader is not None and reader.continued_bytes > _PASSES * self.size_bytes:
             raise self.damaged("has records that are continued in the same places", number)
 
     def _is_emptied(self, number: int) -> bool:
@@ -135,24 +135,26 @@ class IsoFilesystem:
             has_any = True
             if not self._use(group[0]).is_relocated:
                 return False
+            self._check_continuations(number)
         return has_any
 
     def _children(self, number: int) -> Iterator[tuple[bytes, int]]:
         """Yield name and number of what is in a folder."""
+        block_bytes = self._view.volume.block_bytes
         for group in self._groups(number):
             record = group[0]
             use = self._use(record)
+            self._check_continuations(number)
             name = use.name if use.name is not None else self._view.naming(record.name)
             if use.is_relocated:
                 continue
             if record.flags & records.ASSOCIATED:
-                self.content_places.add(record.block * self._view.volume.block_bytes)
+                self.content_places.add(record.block * block_bytes)
                 self.omissions.note("iso-associated-file", name)
                 continue
             if record.flags & records.HIDDEN:
                 self.omissions.note("iso-hidden-file", name)
             self._check_name(name)
-            block_bytes = self._view.volume.block_bytes
             if use.relocated_to is not None or record.flags & records.FOLDER:
                 block = record.block if use.relocated_to is None else use.relocated_to
                 self._places.add(block * block_bytes)
@@ -214,52 +216,55 @@ class IsoFilesystem:
     def _parsed(self, group: list[Record], use: SystemUse) -> IsoFile:
         record = group[0]
         block_bytes = self._view.volume.block_bytes
-        extents = tuple((part.block * block_bytes, part.size) for part in group if part.size)
-        size = sum(length for _, length in extents)
-        if use.zisofs is not None:
-            size = use.zisofs.size
+        extents = tuple([(part.block * block_bytes, part.size) for part in group if part.size])
+        size = sum([part.size for part in group]) if use.zisofs is None else use.zisofs.size
         node = self._node(record, use, size)
         return IsoFile(node, extents, use.zisofs, self._refusal(group, use))
 
     def _refusal(self, group: list[Record], use: SystemUse) -> str | None:
-        volume = self._view.volume
         if use.is_sparse:
             return "is a sparse file (entry SF)"
-        if any(part.unit or part.gap for part in group):
-            return "is interleaved"
-        if volume.set_size > 1 and any(part.volume != volume.sequence for part in group):
-            return "is on another disc of the set"
+        volume = self._view.volume
+        for part in group:
+            if part.unit or part.gap:
+                return "is interleaved"
+            if part.volume != volume.sequence and volume.set_size > 1:
+                return "is on another disc of the set"
         return None
 
     def _node(self, record: Record, use: SystemUse, size: int) -> Node:
         is_folder = bool(record.flags & records.FOLDER)
-        kind = Kind.FOLDER if is_folder else Kind.FILE
-        mode = _PLAIN_MODE
+        kind, mode = _FOLDER if is_folder else _FILE, _PLAIN_MODE
+        target: bytes | None = None
+        xattrs: NamesAndValues = ()
         try:
             if use.mode is not None:
                 kind = MODE_KINDS.get(use.mode & 0xF000, kind)
-                mode = stat.S_IMODE(use.mode)
-            if is_folder is not (kind is Kind.FOLDER):
+                mode = use.mode & 0o7777
+            if is_folder is not (kind is _FOLDER):
                 raise CorruptError(f"is a {kind.value} by its mode, and not by its record")
-            target = symlink_target(use.target_area, self.limits) if kind is Kind.SYMLINK else None
-            if target == b"":
-                raise CorruptError("is a symlink to nowhere")
-            attributes = use.attribute_area
-            xattrs = extended_attributes(attributes, self.limits) if attributes else ()
+            if kind is _SYMLINK:
+                target = symlink_target(use.target_area, self.limits)
+                if not target:
+                    raise CorruptError("is a symlink to nowhere")
+            if use.attribute_area:
+                xattrs = extended_attributes(use.attribute_area, self.limits)
         except ConvertError as error:
             error.offset = record.offset
             raise error.at(self.origin) from None
-        is_device = kind in {Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE}
+        device = None
+        if kind is not _FILE and kind in _DEVICES:
+            device = use.device or (0, 0)
         return Node(
             kind,
             mode,
             use.uid,
             use.gid,
             short_time(record.date) if use.mtime_ns is None else use.mtime_ns,
-            size if kind is Kind.FILE else 0,
+            size if kind is _FILE else 0,
             use.links,
             target,
-            (use.device or (0, 0)) if is_device else None,
+            device,
             xattrs,
         )
 
@@ -313,7 +318,7 @@ class IsoFilesystem:
 def _grouped(source: ByteSource, start: int, size: int) -> Iterator[list[Record]]:
     group: list[Record] = []
     for record in read_records(source, start, size):
-        if record.name in {records.SELF, records.PARENT}:
+        if record.name in records.OWN_NAMES:
             continue
         if group and record.name != group[0].name:
             raise records.damaged_record(source, "is missing: its file goes on", record.offset)

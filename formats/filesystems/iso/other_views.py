@@ -48,7 +48,7 @@ def _files(source: ByteSource, view: View, limits: Limits) -> Iterator[Record]:
         if folder_bytes > source.size:
             raise CorruptError("its folders are larger than the image", origin=source.origin)
         for record in read_records(source, place, size):
-            if record.name in {records.SELF, records.PARENT}:
+            if record.name in records.OWN_NAMES:
                 continue
             count += 1
             if count > limits.entries:

@@ -14,7 +14,7 @@ from formats.filesystems.iso.descriptors import SECTOR_BYTES
 # gap; volume number (both orders); length of the name.
 _RECORD = struct.Struct("<BBI4xI4x7sBBBH2xB")
 RECORD_BYTES = _RECORD.size
-_CHUNK_SECTORS = 256
+_MOST_CHUNK_SECTORS = 256
 
 HIDDEN = 0x01
 FOLDER = 0x02
@@ -23,6 +23,8 @@ MULTI_EXTENT = 0x80
 
 SELF = b"\0"
 PARENT = b"\1"
+OWN_NAMES = frozenset({SELF, PARENT})
+"""Of the two records that every folder begins with."""
 
 
 class Record(NamedTuple):
@@ -56,8 +58,10 @@ def read_records(source: ByteSource, start: int, size: int) -> Iterator[Record]:
     """
     end = start + size
     position = start
+    sectors = 1  # most folders have one, and who wants a single record stops there
     while position < end:
-        stop = min((position // SECTOR_BYTES + _CHUNK_SECTORS) * SECTOR_BYTES, end)
+        stop = min((position // SECTOR_BYTES + sectors) * SECTOR_BYTES, end)
+        sectors = min(sectors * 4, _MOST_CHUNK_SECTORS)
         chunk = bytes(read_exact(source, position, stop - position, "a folder"))
         yield from _records(source, chunk, position)
         position = stop

@@ -107,6 +107,21 @@ def test_continuations_in_a_circle_are_refused(tmp_path: Path) -> None:
         listing(with_entries(image, b"a", FILE, loop))
 
 
+def test_a_folder_whose_records_share_a_continuation_is_refused(tmp_path: Path) -> None:
+    names = [f"{number:03}" for number in range(90)]
+    image = rock_ridge(tmp_path, **dict.fromkeys(names, b""))
+    area = 16 * SECTOR  # zeros, which end a continuation
+    assert len(names) * area > 4 * image.stat().st_size
+    shared = entry(b"CE", both(0) + both(0) + both(area))
+    for name in names[:2]:
+        with_entries(image, name.encode(), FILE, shared)
+    assert len(listing(image)) == len(names) + 1
+    for name in names[2:]:
+        with_entries(image, name.encode(), FILE, shared)
+    with pytest.raises(CorruptError, match="continued in the same places"):
+        listing(image)
+
+
 def test_a_folder_relocated_into_itself_is_refused(tmp_path: Path) -> None:
     image = rock_ridge(tmp_path, a=b"x")
     root = int.from_bytes(image.read_bytes()[16 * SECTOR + 158 :][:4], "little")

@@ -71,7 +71,7 @@ class Mapper:
         :raises UnsupportedError: for extended descriptors, which UDF forbids.
         """
         runs: list[Run] = []
-        position = 0
+        position = recorded = 0
         for kind, length, place in self._extents(allocation):
             if position >= size:
                 break
@@ -84,6 +84,9 @@ class Mapper:
                     part = min(count * self.block_bytes, position + wanted - start)
                     runs.append(Run(start, part, offset))
                     start += part
+                recorded += wanted
+                if recorded > self.source.size:
+                    raise CorruptError("has extents that overlap: they are larger than the image")
             position += length
         if position < size:
             raise CorruptError(f"has {size:,} bytes and extents for {position:,}")

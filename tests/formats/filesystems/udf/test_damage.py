@@ -155,6 +155,14 @@ def test_damaged_extents_are_refused(data: bytes, message: str) -> None:
         found.runs(Allocation(SHORT, data, Place(0, 0)), 10_000)
 
 
+def test_extents_that_claim_the_same_blocks_again_and_again_are_refused() -> None:
+    found = mapper(b"", b"", b"", b"")
+    twice = Allocation(SHORT, short(0, 4 * BLOCK, 0) * 2, Place(0, 0))
+    assert len(found.runs(twice, 4 * BLOCK)) == 1
+    with pytest.raises(CorruptError, match="extents that overlap"):
+        found.runs(twice, 8 * BLOCK)
+
+
 def test_descriptors_that_two_files_share_are_refused() -> None:
     found = mapper(b"", b"", continuation(short(0, BLOCK, 1)))
     data = short(3, BLOCK, 2)

@@ -112,7 +112,7 @@ BUILTIN_READERS: tuple[Builtin, ...] = (
     _reader(
         "formats.filesystems.udf.reader",
         "udf",
-        *((0x8001, magic) for magic in (b"BEA01", b"NSR02", b"NSR03", b"CD001")),
+        *((0x8001, magic) for magic in (b"BEA01", b"NSR02", b"NSR03")),
     ),
     _reader("formats.filesystems.xfs.reader", "xfs", (0, b"XFSB")),
     _reader("formats.packages.deb.reader", "deb", (0, b"!<arch>\n"), (0, b"0.93")),

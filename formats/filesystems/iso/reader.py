@@ -43,7 +43,7 @@ class Iso9660Reader:
     category = Category.FILESYSTEM
     signatures = (MAGIC,)
     # Hybrid images carry these around the ISO, for booting from USB sticks and for Macs.
-    supersedes = frozenset({"apm", "gpt", "hfs", "hfsplus", "mbr", "udf"})
+    supersedes = frozenset({"apm", "gpt", "hfs", "hfsplus", "mbr"})
     doc = ReaderDoc(
         title="ISO 9660 images (CD, DVD, live and installation media)",
         extensions=(".iso", ".img"),

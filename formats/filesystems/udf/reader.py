@@ -18,7 +18,8 @@ from formats.filesystems.udf.filesystem import UdfFilesystem
 from formats.filesystems.udf.signature import has_signature
 from formats.filesystems.udf.volume import UdfVolume, read_volume
 
-_SIGNATURES = (b"BEA01", b"NSR02", b"NSR03", b"CD001")
+_SIGNATURES = (b"BEA01", b"NSR02", b"NSR03")
+"""Behind CD001 it lies beside an ISO 9660, whose reader decides which of the two is read."""
 _UUID_CHARACTERS = 16
 _OPEN = "it was in use when the image was taken: the last changes may be missing or half done"
 

@@ -41,16 +41,15 @@ class MediaSearch:
             for content in contents
             if not content.is_root and not self.was_looked_at(content.node)
         ]
-        # each is looked at, whether or not one before it was a medium
-        was_found = any([self._divide(content) for content in pending])
-        self._depth += was_found
+        media = [content for content in pending if self._divide(content)]
+        self._depth += bool(media)
         most = self.artifact.limits.nesting
         if self._depth > most:
             raise LimitError(
                 f"systems are packed inside of each other more than {most} deep",
                 origin=self.artifact.nodes[0].origin,
             )
-        return was_found
+        return bool(media)
 
     def was_looked_at(self, node: Node) -> bool:
         """Tell whether a volume was searched, and is what it will be."""

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Never
 
 import pytest
 
@@ -156,6 +157,22 @@ def test_the_medium_itself_is_there_for_who_asks(root: Path, tmp_path: Path) -> 
         (node,) = artifact.nodes
         assert node.facts["medium"] == "casper (Ubuntu live)"
         assert node.facts["packages"] == "2, as casper/filesystem.manifest says"
+
+
+def test_for_the_tree_of_a_medium_its_systems_are_not_read(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = iso(medium_of(LAYOUTS["LiveOS, ext4 in squashfs"], root, tmp_path), tmp_path / "a.iso")
+
+    def walked(filesystem: object) -> Never:
+        raise AssertionError(f"{filesystem} was walked")
+
+    monkeypatch.setattr("formats.filesystems.content_tree.walk", walked)
+    with open_artifact([image]) as artifact:
+        medium = select_volume(artifact, Request(root="medium"))
+        assert b"LiveOS/squashfs.img" in {entry.path for entry in medium.entries()}
+    with open_artifact([image]) as artifact, pytest.raises(AssertionError, match="was walked"):
+        select_volume(artifact)
 
 
 def test_kept_changes_of_a_stick_are_left_out_with_a_finding(root: Path, tmp_path: Path) -> None:

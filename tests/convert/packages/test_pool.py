@@ -14,7 +14,10 @@ from convert.packages.resolve import resolve
 from formats.core.errors import ConvertError, CorruptError, UnsupportedError, UsageError
 from formats.core.opener import Artifact, open_artifact
 from tests.images.debs import deb
+from tests.images.media import iso, live_root, squash
 from tests.images.rpm import rpmbuild, small_spec
+from tests.support.command import convert, succeed
+from tests.support.images import umoci_unpacked
 from tests.support.programs import need, run
 
 _RELEASE = "dists/stable/Release"
@@ -130,6 +133,27 @@ def test_a_pool_is_read_straight_from_a_medium(
         tree = open_candidate(addition.candidate, artifact.lend())
         assert "medium.iso" in str(tree.origin)
     assert len(found.additions) == (3 if make is _dnf else 2)
+
+
+@pytest.mark.parametrize("is_live", [False, True], ids=["installer", "live"])
+def test_an_image_is_made_from_the_pool_of_a_medium(tmp_path: Path, is_live: bool) -> None:
+    top, medium = _apt(tmp_path / "files"), tmp_path / "medium.iso"
+    (top / ".disk").mkdir()
+    (top / ".disk/info").write_text("Debian GNU/Linux 12.9.0\n")
+    if is_live:
+        squash(live_root(tmp_path / "root"), top / "live/filesystem.squashfs")
+    iso(top, medium)
+    run_for = ("run", "-q", "--platform", "linux/amd64", "--compression", "gzip")
+    found = convert(*run_for, medium, f"oci:{tmp_path / 'system'}:x")
+    assert (found.code == 0) is is_live
+    if not is_live:
+        assert "packages are in / (2 deb packages)" in found.err
+
+    asked = ("--pool", medium, "--with", "app")
+    succeed(*run_for, *asked, "--entrypoint", "/usr/share/app", f"oci:{tmp_path / 'out'}:x")
+    root = umoci_unpacked(tmp_path / "out", "x", tmp_path / "bundle")
+    assert sorted(path.name for path in (root / "usr/share").iterdir()) == ["app", "lib"]
+    assert (root / "usr/share/lib").read_bytes() == b"lib"
 
 
 def test_a_pool_is_read_from_an_archive(tmp_path: Path, artifact: Artifact) -> None:

@@ -68,7 +68,10 @@ class Market:
         self._has_file = has_file
         self._asked: set[str] = set()
         self._ranked: dict[tuple[Relation, str], tuple[Item, ...]] = {}
-        self._offers: dict[str, list[tuple[Relation, Item]]] = {}
+        self._offers: dict[str, list[Item]] = {}
+        """What stands for a name, in some version or other."""
+        self._having: dict[str, list[Item]] = {}
+        """The same of paths that no package says it provides."""
         self._items: dict[Candidate, Item] = {}
         names = {package.name for package in given}
         system = system_of(given, installed, pools)
@@ -88,8 +91,9 @@ class Market:
             ):
                 self._items[candidate] = Item(package, Stand.POOL, candidate)
         for item in (*self.given, *self.base, *self._items.values()):
-            for offered in offered_by(item.package):
-                self._offers.setdefault(offered.name, []).append((offered, item))
+            self._offers.setdefault(item.package.name, []).append(item)
+            for offered in item.package.provides:
+                self._offers.setdefault(offered.name, []).append(item)
 
     def items(self) -> Iterable[Item]:
         """Return what can be had of pools."""
@@ -101,7 +105,7 @@ class Market:
 
     def called(self, name: str) -> list[Package]:
         """Return the packages that stand for a name, in whatever version."""
-        return [item.package for _, item in self._offers.get(name, ())]
+        return [item.package for item in self._offers.get(name, ())]
 
     def look_up(self, relations: Iterable[Relation]) -> None:
         """Look for paths that no package says it provides in the lists of all their files."""
@@ -113,7 +117,7 @@ class Market:
         for path, candidate in self.pools.having(paths):
             item = self._items.get(candidate)
             if item is not None:
-                self._offers.setdefault(path, []).append((Relation(path), item))
+                self._having.setdefault(path, []).append(item)
         self._ranked.clear()
 
     def meeting(self, relation: Relation, needer: Package) -> tuple[Item, ...]:
@@ -126,10 +130,16 @@ class Market:
     def _found(self, relation: Relation, needer: Package) -> Iterable[Item]:
         found: dict[Item, None] = {}
         for name in _forms(relation.name) or (relation.name,):
-            for offered, item in self._offers.get(name, ()):
-                if agrees(item.package.system, offered, relation) and reaches(
-                    item.package, relation, needer, self.architecture
-                ):
+            offering = (
+                item
+                for item in self._offers.get(name, ())
+                if any(
+                    offered.name == name and agrees(item.package.system, offered, relation)
+                    for offered in offered_by(item.package)
+                )
+            )
+            for item in (*offering, *self._having.get(name, ())):
+                if reaches(item.package, relation, needer, self.architecture):
                     found[item] = None
         return found
 

@@ -14,6 +14,7 @@ from formats.core.errors import CorruptError, LimitError
 from formats.core.limits import MIB
 from formats.core.origin import Origin
 from formats.core.source import ByteSource, read_exact
+from formats.packages.rpm import tags
 
 MAGIC = b"\x8e\xad\xe8\x01"
 MAGIC_BYTES = 8
@@ -31,6 +32,8 @@ _NUMBERS = {_CHAR: "B", _INT8: "B", _INT16: "H", _INT32: "I", _INT64: "Q"}
 _NUMBER_BYTES = {_CHAR: 1, _INT8: 1, _INT16: 2, _INT32: 4, _INT64: 8}
 VALUE_ALIGNMENT = {kind: size for kind, size in _NUMBER_BYTES.items() if size > 1}
 """What the values of some types are aligned to in the store."""
+_LONG = frozenset({tags.LONGFILESIZES, tags.LONGSIZE, tags.SIG_LONGSIZE, tags.SIG_LONGARCHIVESIZE})
+"""Tags whose numbers have 64 bits ("Tag Listing")."""
 _STRINGS = frozenset({STRING, STRING_ARRAY, I18N_STRING})
 
 
@@ -112,9 +115,9 @@ class Header:
         return tag in self.slots
 
     def numbers(self, tag: int) -> tuple[int, ...]:
-        """Return the numbers of a tag.
+        """Return the numbers of a tag, of 32 bits at the most but where the tag has longer ones.
 
-        :raises CorruptError: if they are none, or lie outside of the header.
+        :raises CorruptError: if they are none, too long, or lie outside of the header.
         """
         slot = self.slots.get(tag)
         if slot is None:
@@ -122,6 +125,8 @@ class Header:
         code = _NUMBERS.get(slot.kind)
         if code is None:
             raise self._wrong_kind(tag, slot, "numbers")
+        if slot.kind == _INT64 and tag not in _LONG:
+            raise self._wrong_kind(tag, slot, "numbers of 32 bits")
         data = self._bytes(tag, slot, slot.items * _NUMBER_BYTES[slot.kind])
         return struct.unpack(f">{slot.items}{code}", data)
 

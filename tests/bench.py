@@ -7,7 +7,7 @@ and the median over the rounds of (ours / limit) is printed beside the target. A
 
 which reads, hashes, compresses and writes the same bytes as an image needs, without any Python.
 For squashfs, which is compressed itself, it is ``unsquashfs -processors 2`` to a tmpfs, against
-``export --raw`` into a pipe.
+``export --raw`` into a pipe; for an ISO, which is not, ``bsdtar`` into a pipe.
 """
 
 from __future__ import annotations
@@ -89,14 +89,31 @@ def limit_unsquash(disk: Disk, out: Path) -> Figure:
         return measured([*command, "-force", "-dest", Path(folder, "tree"), disk.path])
 
 
+def limit_bsdtar(disk: Disk, out: Path) -> Figure:
+    """Write the tree of an ISO as tar into a pipe."""
+    del out
+    script = 'bsdtar -cf - "@$1" | cat > /dev/null'
+    return measured(["bash", "-o", "pipefail", "-c", script, "limit", disk.path])
+
+
 def ours_image(disk: Disk, out: Path) -> Figure:
     return measured([sys.executable, "-m", "convert", "run", "-q", disk.path, f"oci:{out}/image:x"])
 
 
 def ours_tar(disk: Disk, out: Path) -> Figure:
+    return _ours_tar(disk, out)
+
+
+def ours_medium(disk: Disk, out: Path) -> Figure:
+    """Write the tree of a medium itself, and not that of a system on it."""
+    return _ours_tar(disk, out, "--root", "medium")
+
+
+def _ours_tar(disk: Disk, out: Path, *options: str) -> Figure:
     del out
-    script = '"$1" -m convert export -q --raw "$2" tar:- | cat > /dev/null'
-    return measured(["bash", "-o", "pipefail", "-c", script, "ours", sys.executable, disk.path])
+    script = '"$@" tar:- | cat > /dev/null'
+    command = [sys.executable, "-m", "convert", "export", "-q", "--raw", *options, disk.path]
+    return measured(["bash", "-o", "pipefail", "-c", script, "ours", *command])
 
 
 def guestfish_route(disk: Disk, out: Path) -> Figure:
@@ -184,6 +201,9 @@ def filesystems(rounds: int) -> Iterator[bool]:
         disk = bench_disks.squashed(compressor)
         limit, mine = in_turns(rounds, (limit_unsquash, disk), (ours_tar, disk))
         yield report(f"export --raw tar, squashfs {compressor}", mine, limit, 1.5)
+    medium = bench_disks.live_medium()
+    limit, mine = in_turns(rounds, (limit_bsdtar, medium), (ours_medium, medium))
+    yield report("export --raw tar, live ISO", mine, limit, 1.5)
 
 
 def against_libguestfs(raw: Disk) -> bool:

@@ -94,6 +94,22 @@ def squashed(compressor: str) -> Disk:
     return Disk(_made(f"bench-server.{compressor}.squashfs", make), "squashfs")
 
 
+def live_medium() -> Disk:
+    """Return an ISO of 660 MB with two live systems, laid out as archiso does."""
+
+    def make(path: Path) -> None:
+        systems = {"x86_64": squashed("gzip"), "aarch64": squashed("zstd")}
+        with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+            for architecture, system in systems.items():
+                place = Path(folder, "arch", architecture)
+                place.mkdir(parents=True)
+                (place / "airootfs.sfs").hardlink_to(system.path)
+            command = ["xorriso", "-as", "mkisofs", "-quiet", "-R", "-J", "-o", path, folder]
+            subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+
+    return Disk(_made("bench-live.iso", make))
+
+
 def _build(path: Path) -> None:
     debian_server.build(path, extra_packages=EXTRA_PACKAGES, root_mib=1500)
 

@@ -45,7 +45,7 @@ def open_folder(folder: Path, limits: Limits, *, is_stated: bool) -> FolderTree:
     :raises InputReadError: if it is no folder, or something in it cannot be read.
     :raises LimitError: if it holds more than ``limits`` allow.
     """
-    if not is_stated and (folder / LAYOUT_FILE).exists():
+    if not is_stated and os.path.lexists(folder / LAYOUT_FILE):
         raise AmbiguousError(
             "is a folder with an image layout in it",
             origin=Origin((str(folder),)),

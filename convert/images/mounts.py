@@ -17,7 +17,8 @@ def kernels_own() -> dict[int, str]:
     Empty where that cannot be known: without ``/proc`` there is hardly one of them.
     """
     try:
-        lines = _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        # names of folders may hold all other line ends
+        lines = os.fsdecode(_MOUNTS.read_bytes()).split("\n")
     except OSError:
         return {}
     found: dict[int, str] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -70,7 +71,9 @@ def folder_of(text: str) -> Path | None:
     :raises UsageError: for ``dir:`` without a path.
     """
     if not is_stated_folder(text):
-        return Path(text) if Path(text).is_dir() else None
+        # whoever opens it says what is wrong with a path that cannot be looked at
+        is_folder = os.path.isdir(text)  # noqa: PTH112 - Path's raises where this says no
+        return Path(text) if is_folder else None
     path = text.removeprefix(_FOLDER)
     if not path:
         raise UsageError("dir: names no path")

@@ -6,7 +6,9 @@ where a digest led to another file.
 
 from __future__ import annotations
 
+import os
 import posixpath
+import stat
 from pathlib import Path
 from typing import Protocol
 
@@ -63,8 +65,12 @@ class FolderStore:
         self.origin = Origin((str(folder),))
         self._folder = folder
         self._opened: list[FileSource] = []
-        if not folder.is_dir():
-            raise InputReadError("there is no such folder", origin=self.origin)
+        try:
+            is_folder = stat.S_ISDIR(folder.stat().st_mode)
+        except OSError as error:
+            raise InputReadError(f"cannot open: {error.strerror}", origin=self.origin) from error
+        if not is_folder:
+            raise InputReadError("is no folder", origin=self.origin)
         for path in (BLOBS.parent, BLOBS):
             if not is_real_folder(folder / path):
                 raise CorruptError(
@@ -73,14 +79,18 @@ class FolderStore:
 
     def has(self, name: str) -> bool:
         """See :class:`Store`."""
-        return (self._folder / name).is_symlink() or (self._folder / name).exists()
+        return os.path.lexists(self._folder / name)
 
     def open(self, name: str) -> ByteSource:
         """See :class:`Store`."""
         path, origin = self._folder / name, self.origin.child(name)
-        if not self.has(name):
-            raise ClaimError(Problem(Code.MISSING, str(origin), "is not there"))
-        if path.is_symlink() or not path.is_file():
+        try:
+            mode = path.lstat().st_mode
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise ClaimError(Problem(Code.MISSING, str(origin), "is not there")) from error
+        except OSError as error:
+            raise InputReadError(f"cannot open: {error.strerror}", origin=origin) from error
+        if not stat.S_ISREG(mode):
             raise CorruptError("is not a file", origin=origin)
         source = FileSource(path, origin, follow=False)
         self._opened.append(source)

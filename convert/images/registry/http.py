@@ -207,4 +207,4 @@ def _context(access: RegistryAccess, host: str) -> ssl.SSLContext:
 
 
 def _certificates(folder: Path) -> list[Path]:
-    return list(folder.glob("*.crt")) if folder.is_dir() else []
+    return list(folder.glob("*.crt"))

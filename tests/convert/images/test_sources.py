@@ -107,9 +107,10 @@ def test_what_cannot_be_read_is_said_to_be_so(source: str, message: str) -> None
 
 
 def test_what_is_not_there_is_an_error(tmp_path: Path) -> None:
-    for source in (f"dir:{tmp_path}/nothing", f"{tmp_path}/nothing", f"oci:{tmp_path}/nothing"):
-        with pytest.raises(InputReadError):
-            paths(source)
+    for transport in ("", "dir:", "oci:", "oci-archive:", "docker-archive:"):
+        for name in ("nothing", "n" * 300):
+            with pytest.raises(InputReadError):
+                paths(f"{transport}{tmp_path}/{name}")
 
 
 def test_nothing_is_left_open(folder: Path, tmp_path: Path) -> None:

@@ -59,7 +59,10 @@ def read_control(source: ByteSource, part: Part, origin: Origin, limits: Limits)
 def _unpacked(source: ByteSource, part: Part, origin: Origin, limits: Limits) -> ByteSource:
     """Return the archive, decompressed into memory."""
     packed = slice_source(source, part.member.offset, part.member.size, origin)
+    too_large = LimitError(f"has more than {_ARCHIVE_BYTES:,} bytes of control data", origin=origin)
     if part.decode is None:
+        if packed.size > _ARCHIVE_BYTES:
+            raise too_large
         return packed
     blocks: list[bytes] = []
     size = 0
@@ -67,9 +70,7 @@ def _unpacked(source: ByteSource, part: Part, origin: Origin, limits: Limits) ->
         blocks.append(block)
         size += len(block)
         if size > _ARCHIVE_BYTES:
-            raise LimitError(
-                f"has more than {_ARCHIVE_BYTES:,} bytes of control data", origin=origin
-            )
+            raise too_large
     return MemorySource(b"".join(blocks), origin)
 
 

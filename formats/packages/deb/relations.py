@@ -13,12 +13,10 @@ from formats.core.package import Operator, Relation, Requirement
 from formats.packages.deb.version import is_version
 
 _RELATION = re.compile(
-    r"""\s*
+    r"""
     (?P<name>[A-Za-z0-9][A-Za-z0-9+._-]*)
     (?: : (?P<architecture>[A-Za-z0-9][A-Za-z0-9-]*) )?
-    \s*
-    (?: \( \s* (?P<operator>[<>=]{0,2}) \s* (?P<version>[^\s()]+) \s* \) )?
-    \s*""",
+    (?: \s* \( \s* (?: (?P<operator>[<>=]{1,2}) \s* )? (?P<version>[^\s()]+) \s* \) )?""",
     re.VERBOSE,
 )
 _OPERATORS = {
@@ -65,14 +63,19 @@ def _requirement(clause: str, when: str) -> Requirement:
 
 @lru_cache(maxsize=_CACHED)
 def _relation(text: str) -> Relation:
-    match = _RELATION.fullmatch(text)
+    written = text.strip()
+    match = _RELATION.fullmatch(written)
     if match is None:
-        raise CorruptError(f"has the relation {quoted(text.strip()[:120])}, which makes no sense")
+        raise _nonsense(written)
     name, architecture = match["name"], match["architecture"] or ""
     version = match["version"]
     if version is None:
         return Relation(name, architecture=architecture)
-    operator = _OPERATORS.get(match["operator"])
+    operator = _OPERATORS.get(match["operator"] or "")
     if operator is None or not is_version(version):
-        raise CorruptError(f"has the relation {quoted(text.strip()[:120])}, which makes no sense")
+        raise _nonsense(written)
     return Relation(name, operator, version, architecture)
+
+
+def _nonsense(written: str) -> CorruptError:
+    return CorruptError(f"has the relation {quoted(written[:120])}, which makes no sense")

@@ -19,7 +19,9 @@ Fields: TypeAlias = Mapping[str, str]
 """Values by the lower-case name of their field. Lines that continue a value keep the blank that
 they begin with. Bytes that are no UTF-8 are surrogates (PEP 383)."""
 
-_BLANK_LINE = re.compile(rb"\n[ \t\r]*\n")
+_BLANK_LINES = re.compile(rb"\n(?:[ \t\r]*\n)+")
+_BLANK_START = re.compile(rb"\A(?:[ \t\r]*\n)+")
+"""What is left of blank lines where a block ends between them."""
 _NAME = re.compile(r"""[!"$-,./0-9;-~][!-9;-~]{0,127}""")
 _CACHED_NAMES = 1 << 10
 
@@ -36,7 +38,7 @@ def read_stanzas(
     for block in blocks:
         # what is looked at again ends the block before: blank lines may lie on both sides
         text = rest + block
-        *whole, rest = _BLANK_LINE.split(text)
+        *whole, rest = _BLANK_LINES.split(text)
         yield from _some(whole)
         if len(rest) > limits.descriptor_bytes:
             raise LimitError(
@@ -50,7 +52,8 @@ def read_stanzas(
 
 def _some(stanzas: Iterable[bytes]) -> Iterator[bytes]:
     for stanza in stanzas:
-        if text := stanza.strip(b"\r\n"):
+        text = _BLANK_START.sub(b"", stanza).rstrip(b"\r\n")
+        if text.strip():
             yield text
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.formats.archives.support import listing
-from tests.formats.packages.deb.support import opened_package, unpacked
+from tests.formats.packages.deb.support import unpacked
+from tests.formats.packages.support import opened_package
 from tests.support.downloads import downloaded
 from tests.support.listing import difference
 from tests.support.programs import run

@@ -12,7 +12,8 @@ from formats.core.errors import CorruptError
 from formats.core.package import Operator, PackageSystem, Relation, Requirement
 from formats.packages import payload
 from tests.formats.archives.support import everything, files, listing, problem, told
-from tests.formats.packages.deb.support import opened_package, unpacked
+from tests.formats.packages.deb.support import unpacked
+from tests.formats.packages.support import opened_package
 from tests.images import debs
 from tests.images.volumes import reader_name
 from tests.support.listing import difference, tree_listing

@@ -13,7 +13,7 @@ from formats.core.errors import ConvertError, CorruptError, LimitError, Unsuppor
 from formats.core.limits import DEFAULT_LIMITS, MIB, Limits
 from formats.packages.deb import control_archive
 from tests.formats.archives.support import listing, problem
-from tests.formats.packages.deb.support import opened_package
+from tests.formats.packages.support import opened_package
 from tests.images import debs
 from tests.images.volumes import reader_name
 from tests.support.programs import corpus, need, run
@@ -184,6 +184,14 @@ def test_control_data_that_expands_without_end_is_refused(
 ) -> None:
     monkeypatch.setattr(control_archive, "_ARCHIVE_BYTES", 4 * MIB)
     package = debs.deb(tmp_path / "x.deb", control_files={"templates": bytes(8 * MIB)})
+    refused(package, LimitError, "more than 4,194,304 bytes of control data")
+
+
+def test_control_data_without_end_is_refused_if_it_is_not_compressed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control_archive, "_ARCHIVE_BYTES", 4 * MIB)
+    package = written(tmp_path / "x.deb", debs.FORMAT, (b"control.tar", bytes(5 * MIB)), DATA)
     refused(package, LimitError, "more than 4,194,304 bytes of control data")
 
 

@@ -57,3 +57,10 @@ def test_relations_are_written_as_they_were() -> None:
 def test_what_is_no_relation_is_refused(text: str) -> None:
     with pytest.raises(CorruptError, match="makes no sense"):
         parse_requirements(text, "Depends")
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("text", ["a{}!", "a ({}!", "a (={}!", "a (= 1{}!"])
+def test_a_long_run_of_blanks_takes_no_longer_than_other_text(text: str) -> None:
+    with pytest.raises(CorruptError, match="makes no sense"):
+        parse_requirements(text.format(" " * 500_000), "Depends")

@@ -33,9 +33,11 @@ def test_what_is_no_field_is_refused(text: bytes) -> None:
         parse_stanza(text)
 
 
-@pytest.mark.parametrize("between", [b"\n\n", b"\n \t\n", b"\n\n\n\n", b"\r\n\r\n"])
+@pytest.mark.parametrize(
+    "between", [b"\n\n", b"\n \t\n", b"\n\n\n\n", b"\r\n\r\n", b"\n\n \n", b"\n \n\n\t\n"]
+)
 def test_empty_lines_are_between_stanzas(between: bytes) -> None:
-    text = b"\n\nA: 1\nB: 2" + between + b"A: 3\n\n"
+    text = b"\n \nA: 1\nB: 2" + between + b"A: 3" + between
     assert [parse_stanza(stanza) for stanza in read_stanzas([text], ORIGIN)] == [
         {"a": "1", "b": "2"},
         {"a": "3"},

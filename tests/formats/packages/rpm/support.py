@@ -1,17 +1,13 @@
-"""Packages opened by the rpm reader, and what rpm itself makes of them."""
+"""Packages of the corpus, and what rpm itself makes of packages."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from formats.core.finding import Finding
-from formats.core.limits import DEFAULT_LIMITS, Limits
 from formats.packages.tree import PackageTree
-from tests.formats.archives.support import opened_tree
 from tests.support.listing import Row, kernel_listing
 from tests.support.programs import CORPUS, need, need_root, run
 
@@ -24,16 +20,6 @@ CORPUS_RPMS = (
     if CORPUS.is_dir()
     else ["absent.rpm"]
 )
-
-
-@contextmanager
-def opened_package(
-    path: Path, limits: Limits = DEFAULT_LIMITS
-) -> Iterator[tuple[PackageTree, list[Finding]]]:
-    """Open a package; raise what is wrong with it."""
-    with opened_tree(path, limits) as (tree, findings):
-        assert isinstance(tree, PackageTree)
-        yield tree, findings
 
 
 def unpacked(package: Path, folder: Path) -> dict[bytes, Row]:

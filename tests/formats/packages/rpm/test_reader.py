@@ -14,10 +14,10 @@ from formats.packages.tree import PackageTree
 from tests.formats.packages.rpm.support import (
     CORPUS_RPMS,
     comparable,
-    opened_package,
     query,
     unpacked,
 )
+from tests.formats.packages.support import opened_package
 from tests.images.rpm import EVERYTHING, PAYLOADS, rpmbuild, small_spec
 from tests.support.listing import difference, tree_listing
 from tests.support.programs import corpus

@@ -12,11 +12,13 @@ import pytest
 from formats.core.entry import Kind
 from formats.core.errors import ConvertError, CorruptError, LimitError, UnsupportedError
 from formats.core.limits import DEFAULT_LIMITS, MIB
-from tests.formats.packages.rpm.support import opened_package, unpacked
+from tests.formats.packages.rpm.support import unpacked
+from tests.formats.packages.support import opened_package
 from tests.images.rpm import (
     BINARY,
     INT16,
     INT32,
+    INT64,
     STRING_ARRAY,
     File,
     HandMade,
@@ -94,6 +96,8 @@ _BROKEN_HEADERS: dict[str, tuple[HandMade, str]] = {
     "no version": (_without(HandMade(_ONE), 1001), "no version"),
     "name of another type": (_with(numbers(1000, INT32, 1)), "no strings"),
     "modes of another type": (_with(strings(1030, "x")), "no numbers"),
+    "a time of 64 bits": (_with(numbers(1006, INT64, 1 << 63)), "no numbers of 32 bits"),
+    "modes of 64 bits": (_with(numbers(1030, INT64, 1 << 40)), "no numbers of 32 bits"),
     "too few modes": (_with(numbers(1030, INT16)), "values of tag 1030"),
     "too many sizes": (_with(numbers(1028, INT32, 1, 2)), "values of tag 1028"),
     "a folder that is not there": (_with(numbers(1116, INT32, 7)), "among 1"),

@@ -66,6 +66,7 @@ _BITS = 64
 
 _CLAUSE = re.compile(r"(?P<names>[a-z0-9_,]*)(?P<actions>(?:[-+=][eip]*)+)")
 _ACTION = re.compile(r"([-+=])([eip]*)")
+_NUMBER = re.compile(r"[0-9]{1,2}")
 
 
 def capability_xattr(text: str) -> bytes | None:
@@ -112,7 +113,7 @@ def _mask(names: str, actions: str, text: str) -> int:
     mask = 0
     for name in names.split(","):
         number = _NUMBERS.get(name)
-        if number is None and name.isdigit():
+        if number is None and _NUMBER.fullmatch(name):
             number = int(name)
         if number is None or number >= _BITS:
             raise _nonsense(text)

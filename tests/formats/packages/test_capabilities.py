@@ -41,7 +41,16 @@ def test_no_capabilities_are_no_xattr(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["cap_nonsense=ep", "cap_chown", "+ep", "cap_chown=x", "cap_chown=e cap_kill=p", "99=p"]
+    "text",
+    [
+        "cap_nonsense=ep",
+        "cap_chown",
+        "+ep",
+        "cap_chown=x",
+        "cap_chown=e cap_kill=p",
+        "99=p",
+        f"{'9' * 5000}=p",
+    ],
 )
 def test_what_no_file_can_have_is_an_error(text: str) -> None:
     with pytest.raises(CorruptError):

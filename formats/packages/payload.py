@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 
+from formats.archives.spooled import Spooler
 from formats.bundles.streams import Compressed, Decoder
 from formats.core.errors import LimitError
 from formats.core.finding import Action, Finding
@@ -12,7 +13,6 @@ from formats.core.limits import MIB
 from formats.core.origin import Origin
 from formats.core.reader import OpenContext
 from formats.core.source import ByteSource, MemorySource
-from formats.core.spool import Spool
 
 _MEMORY_BYTES = 16 * MIB
 """Most packages are smaller; a file of the host for each would take longer than decoding it."""
@@ -38,13 +38,13 @@ def decompressed(
         kept.append(block)
         size += len(block)
         if size > _MEMORY_BYTES:
-            source = _spooled(chain(kept, blocks), origin, context)
+            source = Spooler(context).spooled(chain(kept, blocks), origin)
             break
     else:
         source = MemorySource(b"".join(kept), origin)
     if file.trailing_bytes:
         evidence = f"{file.trailing_bytes:,} bytes follow the compressed payload; not read"
-        where = str(packed.origin).encode()
+        where = str(packed.origin).encode("utf-8", "surrogateescape")
         context.note(Finding("trailing-data", where, Action.REPORTED, evidence))
     return source
 
@@ -66,17 +66,3 @@ def bounded(file: Compressed, decode: Decoder, context: OpenContext) -> Iterator
             )
         context.progress("decompressing", min(file.position, file.source.size), file.source.size)
         yield block
-
-
-def _spooled(blocks: Iterator[bytes], origin: Origin, context: OpenContext) -> ByteSource:
-    spool = Spool(context.spool_folder, origin, context.limits)
-    try:
-        for block in blocks:
-            spool.add(block)
-        source = spool.finish()
-    finally:
-        spool.close()
-    context.on_close(source.close)
-    evidence = f"decompressed to a temporary file of {spool.stored_bytes:,} bytes"
-    context.note(Finding("spooled", str(origin).encode(), Action.REPORTED, evidence))
-    return source

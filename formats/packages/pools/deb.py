@@ -7,27 +7,17 @@ Signatures (``Release.gpg``, ``InRelease``) are not looked at: who names a pool 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
-from formats.bundles.lz4_frames import FRAME_MAGIC as LZ4_MAGIC
-from formats.bundles.lz4_frames import unlz4
-from formats.bundles.streams import Compressed, Decoder, bunzip2, gunzip, unxz, unzstd
-from formats.bundles.zstd_frames import FRAME_MAGIC as ZSTD_MAGIC
 from formats.core.errors import CorruptError, LimitError
 from formats.core.finding import Action, Finding
-from formats.core.limits import DEFAULT_LIMITS, MIB, Limits
-from formats.core.source import BytesLike, ByteSource
+from formats.core.limits import DEFAULT_LIMITS, Limits
+from formats.core.source import ByteSource
 from formats.packages.deb.control import describe
 from formats.packages.deb.stanzas import Fields, parse_stanza, read_stanzas
+from formats.packages.pools.blocks import index_blocks
 from formats.packages.pools.offer import Offer
 
-_DECODERS: Mapping[bytes, Decoder] = {
-    b"\x1f\x8b": gunzip,
-    b"\xfd7zXZ\0": unxz,
-    b"BZh": bunzip2,
-    ZSTD_MAGIC: unzstd,
-    LZ4_MAGIC: unlz4,  # how apt keeps its copies where it is told to keep them small
-}
 _FACTS = ("multi-arch", "priority", "section", "replaces", "package-type")
 """What resolving needs; there may be a hundred thousand packages in memory."""
 _DIGESTS = (("sha512", 128), ("sha256", 64), ("sha1", 40), ("md5sum", 32))
@@ -50,7 +40,7 @@ def read_packages(
     :raises CorruptError: if decompressing fails.
     :raises LimitError: for more packages than ``limits.entries``, or a stanza without end.
     """
-    stanzas = read_stanzas(_blocks(source, limits), source.origin, limits)
+    stanzas = read_stanzas(index_blocks(source, limits), source.origin, limits)
     problems = 0
     for number, stanza in enumerate(stanzas, 1):
         if number > limits.entries:
@@ -92,12 +82,3 @@ def _digest(fields: Fields) -> tuple[str, str] | None:
         if len(value) == length and _HEXADECIMAL.fullmatch(value):
             return name.removesuffix("sum"), value
     return None
-
-
-def _blocks(source: ByteSource, limits: Limits) -> Iterator[BytesLike]:
-    """Return the text of an index in blocks."""
-    head = bytes(source.read_at(0, 8))
-    for magic, decode in _DECODERS.items():
-        if head.startswith(magic):
-            return decode(Compressed(source), limits)
-    return (source.read_at(offset, MIB) for offset in range(0, source.size, MIB))

@@ -6,18 +6,17 @@ Specification: createrepo.baseurl.org, "primary, filelists" (the schemas of "rpm
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from functools import lru_cache
 
-from formats.bundles.streams import Compressed, Decoder, bunzip2, gunzip, unxz, unzstd
-from formats.bundles.zstd_frames import FRAME_MAGIC as ZSTD_MAGIC
 from formats.core.errors import CorruptError, LimitError, quoted
 from formats.core.finding import Action, Finding
-from formats.core.limits import KIB, Limits
+from formats.core.limits import Limits
 from formats.core.origin import Origin
 from formats.core.package import Package, PackageSystem, Relation
-from formats.core.source import BytesLike, ByteSource
+from formats.core.source import ByteSource
+from formats.packages.pools.blocks import index_blocks
 from formats.packages.pools.offer import Offer
 from formats.packages.pools.xml_stream import stream_xml
 from formats.packages.rpm import tags
@@ -33,14 +32,8 @@ _COMMON = "http://linux.duke.edu/metadata/common}"
 _RPM = "http://linux.duke.edu/metadata/rpm}"
 _FILELISTS = "http://linux.duke.edu/metadata/filelists}"
 
-_DECODERS: Mapping[bytes, Decoder] = {
-    b"\x1f\x8b": gunzip,
-    b"\xfd7zXZ\0": unxz,
-    b"BZh": bunzip2,
-    ZSTD_MAGIC: unzstd,
-}
-_FEED_BYTES = 64 * KIB
 _HEXADECIMAL = re.compile(r"[0-9a-f]+")
+_SIZE = re.compile(r"[0-9]{1,18}")
 _SENSES = {
     "EQ": tags.SENSE_EQUAL,
     "LT": tags.SENSE_LESS,
@@ -55,7 +48,8 @@ _STRENGTHS = {
 _CONFLICTS = frozenset({f"{_RPM}conflicts", f"{_RPM}obsoletes"})
 _LISTS = frozenset({*_STRENGTHS, *_CONFLICTS, f"{_RPM}provides"})
 _MOST_TEXT = 1 << 20
-_MOST_RELATIONS = 200_000
+_MOST_ELEMENTS = 400_000
+"""Of one package; a relation is one, and so is a file."""
 _CACHED = 1 << 15
 
 
@@ -67,7 +61,7 @@ def is_hexadecimal(value: str) -> bool:
 def read_primary(
     source: ByteSource, limits: Limits, note: Callable[[Finding], None] | None = None
 ) -> Iterator[Offer]:
-    """Yield what ``primary.xml`` lists; it may be compressed with gzip, xz, bzip2 or zstd.
+    """Yield what ``primary.xml`` lists; it may be compressed.
 
     A package that makes no sense is left out and noted: one out of thousands shall not make the
     others useless.
@@ -76,7 +70,9 @@ def read_primary(
     :raises LimitError: for more packages than ``limits.entries``.
     """
     target = _Primary(source.origin, note)
-    for number, offer in enumerate(stream_xml(_blocks(source, limits), target, source.origin), 1):
+    for number, offer in enumerate(
+        stream_xml(index_blocks(source, limits), target, source.origin), 1
+    ):
         if number > limits.entries:
             raise LimitError(f"lists more than {limits.entries:,} packages", origin=source.origin)
         yield offer
@@ -90,15 +86,7 @@ def read_filelists(
     :raises CorruptError: if it is damaged.
     """
     target = _FileLists(wanted)
-    yield from stream_xml(_blocks(source, limits), target, source.origin)
-
-
-def _blocks(source: ByteSource, limits: Limits) -> Iterator[BytesLike]:
-    head = bytes(source.read_at(0, 8))
-    for magic, decode in _DECODERS.items():
-        if head.startswith(magic):
-            return decode(Compressed(source), limits)
-    return (source.read_at(offset, _FEED_BYTES) for offset in range(0, source.size, _FEED_BYTES))
+    yield from stream_xml(index_blocks(source, limits), target, source.origin)
 
 
 @lru_cache(maxsize=_CACHED)
@@ -149,6 +137,9 @@ class _Primary(_Texts):
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         """See :class:`~formats.packages.pools.xml_stream.Target`."""
+        self._count += 1
+        if self._count > _MOST_ELEMENTS:
+            raise LimitError(f"has more than {_MOST_ELEMENTS:,} elements in one package")
         if tag == f"{_RPM}entry":
             self._add(attributes)
         elif tag in _LISTS:
@@ -161,9 +152,8 @@ class _Primary(_Texts):
         self._parts.clear()
 
     def _add(self, attributes: dict[str, str]) -> None:
-        self._count += 1
-        if self._list is None or self._count > _MOST_RELATIONS:
-            raise CorruptError("has an entry that is part of no list, or too many of them")
+        if self._list is None:
+            raise CorruptError("has an entry that is part of no list")
         get = attributes.get
         self._list.append(
             _sensed(
@@ -216,7 +206,7 @@ class _Primary(_Texts):
         return Offer(
             package=self._package(),
             path=path,
-            size=int(size) if size.isdecimal() else None,
+            size=int(size) if _SIZE.fullmatch(size) else None,
             digest=(algorithm, checksum) if algorithm is not None and is_known else None,
         )
 

@@ -16,6 +16,7 @@ from formats.core.limits import DEFAULT_LIMITS, Limits
 from formats.core.origin import Origin
 from formats.core.package import Package, Relation
 from formats.core.source import ByteSource, FileSource, MemorySource
+from formats.packages.pools import primary
 from formats.packages.pools.offer import Offer
 from formats.packages.pools.primary import read_filelists, read_primary
 from formats.packages.pools.rpm import REPOMD, find_files, read_repomd, read_repository
@@ -240,6 +241,23 @@ def test_documents_that_are_damaged_or_hostile_are_refused(
     with pytest.raises(kind) as raised:
         list(read_primary(MemorySource(content, _ORIGIN), DEFAULT_LIMITS))
     assert raised.value.origin is not None
+
+
+def test_a_package_of_endless_elements_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(primary, "_MOST_ELEMENTS", 100)
+    source = _document(_SOUND.format("<file>/x</file>" * 90))
+    assert len(list(read_primary(source, DEFAULT_LIMITS))) == 1
+    with pytest.raises(LimitError, match="more than 100 elements"):
+        list(read_primary(_document(_SOUND.format("<file>/x</file>" * 100)), DEFAULT_LIMITS))
+
+
+@pytest.mark.parametrize("size", ["-1", "x", "9" * 5000, ""])
+def test_a_size_that_makes_no_sense_is_none(size: str) -> None:
+    element = f'<size package="{size}"/>'
+    (offer,) = read_primary(
+        _document(_SOUND.replace("<format>", element + "<format>").format("")), DEFAULT_LIMITS
+    )
+    assert offer.size is None
 
 
 def test_more_packages_than_a_pool_may_have_are_refused() -> None:

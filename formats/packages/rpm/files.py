@@ -60,7 +60,7 @@ def files_of(header: Header, limits: Limits) -> list[PackagedFile]:
     :raises CorruptError: if the tags do not fit together.
     :raises LimitError: if there are too many.
     """
-    paths = paths_of(header, limits)
+    paths = _paths_of(header, limits)
     columns = _Columns(header, len(paths))
     sizes = tags.LONGFILESIZES if tags.LONGFILESIZES in header else tags.FILESIZES
     rows = zip(
@@ -112,7 +112,7 @@ def files_of(header: Header, limits: Limits) -> list[PackagedFile]:
     ]
 
 
-def paths_of(header: Header, limits: Limits) -> list[bytes]:
+def _paths_of(header: Header, limits: Limits) -> list[bytes]:
     """Return the paths of the files in the order of the header, without the slash in front.
 
     :raises CorruptError: if folders and names do not fit together.

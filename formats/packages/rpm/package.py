@@ -14,7 +14,7 @@ from formats.core.limits import Limits
 from formats.core.package import Package, PackageSystem
 from formats.core.source import ByteSource
 from formats.packages.rpm import tags
-from formats.packages.rpm.files import PackagedFile, files_of, paths_of
+from formats.packages.rpm.files import PackagedFile, files_of
 from formats.packages.rpm.header import Header, read_header
 from formats.packages.rpm.lead import LEAD_BYTES, read_lead
 from formats.packages.rpm.record import package_record
@@ -85,15 +85,6 @@ def read_package(source: ByteSource, limits: Limits) -> tuple[Package, tuple[byt
     files = files_of(headers.header, limits)
     package = describe(headers.header, files, headers.signature, is_source=headers.is_source)
     return package, tuple(file.path for file in files)
-
-
-def installed_package(record: Header, limits: Limits) -> tuple[Package, tuple[bytes, ...]]:
-    """Return the same from a header that a database of installed packages holds.
-
-    :raises CorruptError: if it is damaged.
-    :raises LimitError: if it lists too many files.
-    """
-    return describe(record, files_of(record, limits)), tuple(paths_of(record, limits))
 
 
 def describe(

@@ -30,28 +30,24 @@ _PAYLOAD_DIGESTS = (
 )
 
 
-def verify_header(signature: Header, header: Header) -> tuple[str, ...]:
-    """Hold the header against its digests; return the names of those there are.
+def verify_header(signature: Header, header: Header) -> None:
+    """Hold the header against its digests.
 
     :raises CorruptError: if one is not that of the header.
     """
-    verified: list[str] = []
     covered = header.region_bytes(tags.HEADERIMMUTABLE)
     for tag, algorithm in _HEADER_DIGESTS:
         if tag in signature:
             actual = hashlib.new(algorithm, covered, usedforsecurity=False).hexdigest()
             _compare("header", algorithm, actual, signature.text(tag), header)
-            verified.append(algorithm)
-    return tuple(verified)
 
 
 def verify_payload(
     source: ByteSource, signature: Header, header: Header, payload_start: int
-) -> str | None:
-    """Hold the compressed payload against its strongest digest; return that one's name.
+) -> None:
+    """Hold the compressed payload against the strongest digest of it that there is.
 
     :param source: the whole package.
-    :returns: None if there is no digest of it.
     :raises CorruptError: if it is not that of the payload.
     """
     known = _payload_digest(header)
@@ -61,15 +57,14 @@ def verify_payload(
         for block in _blocks(source, payload_start):
             digest.update(block)
         _compare("payload", algorithm, digest.hexdigest(), expected, header)
-        return algorithm
+        return
     expected_md5 = signature.binary(tags.SIG_MD5)
     if not expected_md5:
-        return None
+        return
     digest = hashlib.md5(usedforsecurity=False)
     for block in _blocks(source, payload_start - header.packed_bytes):
         digest.update(block)
     _compare("header and payload", "md5", digest.hexdigest(), expected_md5.hex(), header)
-    return "md5"
 
 
 def _payload_digest(header: Header) -> tuple[str, str] | None:

@@ -13,8 +13,9 @@ from formats.core.limits import DEFAULT_LIMITS
 from formats.core.origin import Origin
 from formats.core.source import FileSource
 from formats.packages.rpm.database import rpmdb_sqlite
+from formats.packages.rpm.files import files_of
 from formats.packages.rpm.header import Header
-from formats.packages.rpm.package import installed_package, read_package
+from formats.packages.rpm.package import describe, read_package
 from tests.formats.packages.rpm.support import installed
 from tests.images.rpm import EVERYTHING, rpmbuild, small_spec
 from tests.support.programs import corpus, need, run
@@ -158,8 +159,10 @@ def test_headers_that_rpm_keeps_are_described_as_those_of_packages(
         source = FileSource(path)
         package, paths = read_package(source, DEFAULT_LIMITS)
         source.close()
-        kept, kept_paths = installed_package(Header(blob, Origin(("db",))), DEFAULT_LIMITS)
-        assert kept_paths == paths
+        header = Header(blob, Origin(("db",)))
+        files = files_of(header, DEFAULT_LIMITS)
+        kept = describe(header, files)
+        assert tuple(file.path for file in files) == paths
         for name in ("name", "version", "requirements", "provides", "conflicts", "digests"):
             assert getattr(kept, name) == getattr(package, name)
 

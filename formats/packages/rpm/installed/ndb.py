@@ -1,10 +1,15 @@
 """``Packages.db``: rpm's own database, as openSUSE uses it.
 
-There is no specification. What is known: the file is little-endian. Pages of 4096 bytes at its
-start hold slots of 16 bytes: ``Slot``, package number, first block and number of blocks of 16
-bytes; two slots are the header of the file (``RpmP``, version, generation, number of such pages).
-A package is ``BlbS``, its number, a generation, its length, the header, and at the end of its
-blocks an Adler-32 checksum of all of that, the length again, and ``BlbE``.
+There is no specification. What is read is what databases show that rpm 4.16 wrote, and the tests
+hold it against what that rpm lists of them (tests/images/rpm_ndb.py makes one).
+
+All numbers are little-endian and have 32 bits. Pages of 4096 bytes at the start of the file are
+made of slots of 16 bytes. The first two are the header: ``RpmP``, version (0), a generation that
+grows with each change, the number of such pages, the number that the next package gets. Each of
+the others is ``Slot``, number of a package, and place and length of it in blocks of 16 bytes; zeros
+where it is free. A package is ``BlbS``, its number, a generation, its length, the header and zeros,
+and in the last 12 bytes of its blocks an Adler-32 checksum of all before, the length again, and
+``BlbE``. Indexes are in a file of their own, which is not needed.
 """
 
 from __future__ import annotations

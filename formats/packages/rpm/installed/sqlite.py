@@ -26,6 +26,8 @@ _LOG_MAGICS = {0x377F0682: "<", 0x377F0683: ">"}
 _LOG_HEADER = struct.Struct(">IIIIII")
 _FRAME = struct.Struct(">II")
 _LOG_HEADER_BYTES, _FRAME_BYTES = 32, 24
+_MOST_GROWTH = 4
+"""A log brings the pages that a database grows by, but for some that are free."""
 _STEPS = 1 << 20
 _MOST_STEPS = 32
 """Of so many instructions of SQLite's machine; a sound database of 100,000 packages needs two."""
@@ -68,7 +70,8 @@ def read_sqlite(
 def _current(data: bytes, log: bytes, origin: Origin) -> bytearray:
     """Return the database as its log says, in a form that needs none."""
     pages = bytearray(data)
-    for offset, page in _committed(log, origin):
+    most = _MOST_GROWTH * (len(data) + len(log))
+    for offset, page in _committed(log, most, origin):
         if len(pages) < offset:
             pages.extend(bytes(offset - len(pages)))
         pages[offset : offset + len(page)] = page
@@ -76,8 +79,11 @@ def _current(data: bytes, log: bytes, origin: Origin) -> bytearray:
     return pages
 
 
-def _committed(log: bytes, origin: Origin) -> Iterator[tuple[int, bytes]]:
-    """Yield the pages of whole transactions with their offsets; what is behind them is void."""
+def _committed(log: bytes, most: int, origin: Origin) -> Iterator[tuple[int, bytes]]:
+    """Yield the pages of whole transactions with their offsets; what is behind them is void.
+
+    :param most: the largest offset that is believed.
+    """
     if len(log) < _LOG_HEADER_BYTES:
         return
     magic, _, page_bytes, _, *salts = _LOG_HEADER.unpack_from(log)
@@ -101,8 +107,9 @@ def _committed(log: bytes, origin: Origin) -> Iterator[tuple[int, bytes]]:
             return
         pending.append(((number - 1) * page_bytes, page))
         if size_after_commit:
-            if max(offset for offset, _ in pending) > size_after_commit * page_bytes:
-                raise CorruptError("its log has a page behind its end", origin=origin)
+            last = max(offset for offset, _ in pending)
+            if last > size_after_commit * page_bytes or last > most:
+                raise CorruptError("its log has a page far behind its end", origin=origin)
             yield from pending
             pending.clear()
 

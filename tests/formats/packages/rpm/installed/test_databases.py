@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import sqlite3
 import struct
 import subprocess
-import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -20,11 +20,14 @@ from formats.core.limits import DEFAULT_LIMITS, Limits
 from formats.core.origin import Origin
 from formats.core.source import FileSource
 from formats.packages.rpm import tags
+from formats.packages.rpm.header import Header
 from formats.packages.rpm.installed.berkeley import read_berkeley
 from formats.packages.rpm.installed.headers import BERKELEY, NDB, SQLITE, read_headers
 from formats.packages.rpm.installed.ndb import read_ndb
 from formats.packages.rpm.installed.sqlite import read_sqlite
 from formats.packages.rpm.package import read_headers as headers_of
+from formats.packages.rpm.package import version_of
+from tests.images import rpm_ndb
 from tests.images.rpm import EVERYTHING, rpmbuild, small_spec
 from tests.support.programs import need, run
 
@@ -117,6 +120,35 @@ def test_a_log_of_which_any_byte_is_wrong_counts_up_to_there(
         assert found == expected, place
 
 
+def _sealed(frames: Sequence[tuple[int, int, bytes]]) -> bytes:
+    """Return a log with right checksums; of each frame number, size after it, and page."""
+    head = struct.pack(">6I", 0x377F0682, 3007000, len(frames[0][2]), 0, 1, 2)
+    sums = _summed((0, 0), head)
+    log = head + struct.pack(">II", *sums)
+    for number, size, page in frames:
+        frame = struct.pack(">II", number, size)
+        sums = _summed(sums, frame + page)
+        log += frame + struct.pack(">4I", 1, 2, *sums) + page
+    return log
+
+
+def _summed(sums: tuple[int, int], data: bytes) -> tuple[int, int]:
+    first, second = sums
+    for one, other in struct.iter_unpack("<II", data):
+        first = (first + one + second) % (1 << 32)
+        second = (second + other + first) % (1 << 32)
+    return first, second
+
+
+@pytest.mark.parametrize("number", [1 << 20, (1 << 32) - 1])
+def test_a_log_does_not_make_a_database_huge(
+    blobs: Sequence[bytes], tmp_path: Path, number: int
+) -> None:
+    log = _sealed([(number, (1 << 32) - 1, bytes(65536))])
+    with pytest.raises(CorruptError, match="a page far behind its end"):
+        list(read_sqlite(_sqlite(blobs, tmp_path), log, _ORIGIN, DEFAULT_LIMITS))
+
+
 def test_a_table_that_is_a_program_is_ended(tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / "db")
     connection.execute(
@@ -177,47 +209,54 @@ def test_pages_that_are_free_are_not_read(blobs: Sequence[bytes], tmp_path: Path
 # rpm's own
 
 
-def _ndb(blobs: Sequence[bytes]) -> bytes:
-    """Return a database with free slots between the others."""
-    slots = [struct.pack("<4sIIIIIII", b"RpmP", 0, 7, 1, len(blobs) + 1, 0, 0, 0)]
-    free = struct.pack("<4sIII", b"Slot", 0, 0, 0)
-    packages, block = [], 256
-    for number, blob in enumerate(blobs, 1):
-        count = (16 + len(blob) + 12 + 15) // 16
-        head = struct.pack("<4sIII", b"BlbS", number, 7, len(blob)) + blob
-        head += bytes(count * 16 - 12 - len(head))
-        tail = struct.pack("<II4s", zlib.adler32(head), len(blob), b"BlbE")
-        packages.append(head + tail)
-        slots += [free, struct.pack("<4sIII", b"Slot", number, block, count)]
-        block += count
-    table = b"".join(slots)
-    return table + free * ((4096 - len(table)) // 16) + b"".join(packages)
+def test_the_packages_of_an_ndb_database_are_those_that_rpm_listed() -> None:
+    headers = read_headers(NDB, rpm_ndb.database(), b"", _ORIGIN, DEFAULT_LIMITS)
+    numbered = zip(read_ndb(rpm_ndb.database(), _ORIGIN, DEFAULT_LIMITS), headers, strict=True)
+    found = []
+    for (number, blob), header in numbered:
+        covered = Header(blob, _ORIGIN).region_bytes(tags.HEADERIMMUTABLE)
+        digest = hashlib.sha1(covered, usedforsecurity=False).hexdigest()
+        found.append(f"{number} {header.text(tags.NAME)} {version_of(header)} {digest}")
+    assert found == rpm_ndb.listed()
 
 
-def test_the_database_of_opensuse_is_read(blobs: Sequence[bytes]) -> None:
-    assert list(read_ndb(_ndb(blobs), _ORIGIN, DEFAULT_LIMITS)) == list(enumerate(blobs, 1))
-    assert _names(NDB, _ndb(blobs)) == ["everything", "lib", "other"]
+def test_an_ndb_database_has_room_for_slots_that_are_free() -> None:
+    data = rpm_ndb.database()
+    pages = int.from_bytes(data[12:16], "little")
+    assert pages == 2
+    assert len(_slots(data)) == len(rpm_ndb.listed()) < pages * 256 - 2
+
+
+def _slots(data: bytes) -> list[int]:
+    """Return where the slots of packages are, by their number."""
+    used = (place for place in range(32, 8192, 16) if any(data[place + 4 : place + 8]))
+    return sorted(used, key=lambda place: int.from_bytes(data[place + 4 : place + 8], "little"))
 
 
 @pytest.mark.parametrize(
-    ("place", "value", "problem"),
+    ("part", "place", "value", "problem"),
     [
-        (0, b"RpmQ", "is no database of packages"),
-        (4, b"\1", "of version 1"),
-        (12, b"\xff\xff\xff\xff", "has no room for"),
-        (32, b"Slat", "without its mark"),
-        (48 + 4, b"\2", "number 2 twice"),
-        (48 + 8, b"\xff\xff\xff\xff", "blocks at block"),
-        (48 + 12, b"\1\0", "blocks at block"),
-        (48 + 12, b"\xff\xff\xff\xff", "lie on one another"),
-        (4096, b"BlbX", "is not where its slot says"),
-        (4096 + 40, b"\xff", "has a wrong checksum"),
+        ("file", 0, b"RpmQ", "is no database of packages"),
+        ("file", 4, b"\1", "of version 1"),
+        ("file", 12, b"\xff\xff\xff\xff", "has no room for"),
+        ("slot", 0, b"Slat", "without its mark"),
+        ("slot", 4, b"\x09", "number 9 twice"),
+        ("slot", 8, b"\xff\xff\xff\xff", "blocks at block"),
+        ("slot", 12, b"\1\0", "blocks at block"),
+        ("slot", 12, b"\xff\xff\xff\xff", "lie on one another"),
+        ("package", 0, b"BlbX", "is not where its slot says"),
+        ("package", 4, b"\x09", "is not where its slot says"),
+        ("package", 12, b"\1\0", "is not where its slot says"),
+        ("package", 40, b"\xff", "has a wrong checksum"),
     ],
 )
 def test_what_makes_no_sense_in_it_is_named(
-    blobs: Sequence[bytes], place: int, value: bytes, problem: str
+    part: str, place: int, value: bytes, problem: str
 ) -> None:
-    data = bytearray(_ndb(blobs))
+    data = bytearray(rpm_ndb.database())
+    slot = _slots(bytes(data))[0]
+    package = 16 * int.from_bytes(data[slot + 8 : slot + 12], "little")
+    place += {"file": 0, "slot": slot, "package": package}[part]
     data[place : place + len(value)] = value
     with pytest.raises(ConvertError, match=re.escape(problem)):
         list(read_ndb(bytes(data), _ORIGIN, DEFAULT_LIMITS))
@@ -243,7 +282,7 @@ def databases(
     need("db_load")
     return {
         SQLITE: _sqlite(blobs, folder),
-        NDB: _ndb(blobs),
+        NDB: rpm_ndb.database(),
         BERKELEY: _berkeley(folder, blobs),
     }
 

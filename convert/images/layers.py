@@ -30,32 +30,40 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 _UNPACKING = "unpacking layers"
 
 
-@dataclass(frozen=True, slots=True)
 class Workshop:
-    """What opening an image is lent.
+    """What opening one image is lent.
 
-    :ivar spool: folder for temporary files.
+    :param spool: folder for temporary files.
     :ivar on_close: told what has to be called when the image is closed.
     """
 
-    limits: Limits
-    spool: Path
-    on_close: Callable[[Callable[[], None]], object]
-    progress: Progress
+    def __init__(
+        self,
+        limits: Limits,
+        spool: Path,
+        on_close: Callable[[Callable[[], None]], object],
+        progress: Progress,
+    ) -> None:
+        self.limits = limits
+        self.on_close = on_close
+        self.progress = progress
+        self._folder = spool
+        self._spooled_bytes = 0
 
     def spooled(self, blocks: Iterable[BytesLike], origin: Origin) -> FileSource:
         """Return bytes as a file without a name that can be read until the image is closed.
 
-        :raises LimitError: if they are more than ``limits`` allow.
+        :raises LimitError: if all that is spooled of the image is more than ``limits`` allow.
         :raises OutputError: if there is no room for them.
         """
         limit = self.limits.total_output_bytes
-        spool = Spool(self.spool, origin, self.limits)
+        spool = Spool(self._folder, origin, self.limits)
         try:
             for block in blocks:
-                if spool.size + len(block) > limit:
+                self._spooled_bytes += len(block)
+                if self._spooled_bytes > limit:
                     raise LimitError(
-                        f"unpacks to more than {limit:,} bytes",
+                        f"the image unpacks to more than {limit:,} bytes",
                         origin=origin,
                         hint="raise the limit on total output if the image is trusted",
                     )
@@ -78,7 +86,6 @@ class LayerClaim:
     :ivar is_verified: whether ``blob`` verifies the digest itself.
     """
 
-    number: int
     blob: Callable[[], ByteSource]
     diff_id: Digest
     digest: Digest | None = None

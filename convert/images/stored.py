@@ -105,16 +105,13 @@ def claims_of(
     check_layer_count(len(layers), len(config.diff_ids), origin)
     return tuple(
         LayerClaim(
-            number,
             partial(blob, layer),
             diff_id,
             layer.digest,
             layer.size,
             layer_codec(layer.media_type, origin),
         )
-        for number, (layer, diff_id) in enumerate(
-            zip(layers, config.diff_ids, strict=True), start=1
-        )
+        for layer, diff_id in zip(layers, config.diff_ids, strict=True)
     )
 
 
@@ -196,14 +193,8 @@ def _docker_image(store: Store, name: str | None, platform: Platform | None) -> 
     layers = image.texts("Layers")
     check_layer_count(len(layers), len(config.diff_ids), store.origin)
     claims = (
-        LayerClaim(
-            number,
-            partial(_file, store, layer),
-            diff_id,
-        )
-        for number, (layer, diff_id) in enumerate(
-            zip(layers, config.diff_ids, strict=True), start=1
-        )
+        LayerClaim(partial(_file, store, layer), diff_id)
+        for layer, diff_id in zip(layers, config.diff_ids, strict=True)
     )
     tags = image.texts("RepoTags")
     found_name = name or (_full_name(tags[0]) if len(tags) == 1 else None)

@@ -19,8 +19,14 @@ from typing import Final
 
 from convert.oci.documents import DOCUMENT_BYTES, Document, decode
 from convert.oci.names import DockerName
-from formats.core.errors import ConvertError, CorruptError, MissingDependencyError, RegistryError
-from formats.core.errors import quoted as shown
+from formats.core.errors import (
+    ConvertError,
+    CorruptError,
+    InputReadError,
+    MissingDependencyError,
+    RegistryError,
+    quoted,
+)
 from formats.core.origin import Origin
 
 _HELPER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
@@ -55,6 +61,7 @@ class Credentials:
 def find_credentials(name: DockerName, files: tuple[Path, ...]) -> Credentials | None:
     """Return the credentials for a repository; None if there are none.
 
+    :raises InputReadError: if a file is there and cannot be read.
     :raises CorruptError: if a file or a helper's answer cannot be understood.
     :raises MissingDependencyError: if the helper that has them is not installed.
     :raises RegistryError: if a helper fails.
@@ -75,7 +82,7 @@ def _document(file: Path) -> Document | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise CorruptError(
+        raise InputReadError(
             f"the credentials cannot be read: {error.strerror}", origin=origin
         ) from error
     return decode(data, "the file of credentials", origin) if data.strip() else None
@@ -141,7 +148,7 @@ def _of_entry(entry: Document) -> Credentials | None:
 def _ask(helper: str, name: DockerName, origin: Origin) -> Credentials | None:
     """Ask a helper for the credentials of a host."""
     if not _HELPER.fullmatch(helper):
-        raise CorruptError(f"{shown(helper)} is no name of a credential helper", origin=origin)
+        raise CorruptError(f"{quoted(helper)} is no name of a credential helper", origin=origin)
     program = f"docker-credential-{helper}"
     server = name.domain
     if server == _DEFAULT_DOMAIN:

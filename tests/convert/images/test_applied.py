@@ -284,6 +284,13 @@ def test_limits_hold(opened: Open, tmp_path: Path, limits: Limits, message: str)
         tree_of(opened, tmp_path / "layout", BASE, upper, limits=limits)
 
 
+def test_all_layers_together_are_no_larger_than_allowed(opened: Open, tmp_path: Path) -> None:
+    limits = replace(DEFAULT_LIMITS, total_output_bytes=len(BASE) + len(PLAIN))
+    tree_of(opened, tmp_path / "two", BASE, PLAIN, limits=limits)
+    with pytest.raises(LimitError, match="the image unpacks to more than"):
+        tree_of(opened, tmp_path / "three", BASE, PLAIN, layer(M("f", "x")), limits=limits)
+
+
 def test_folders_that_are_made_are_counted(opened: Open, tmp_path: Path) -> None:
     deep = layer(*(M("f", f"{number}/" + "d/" * 100 + "x") for number in range(10)))
     limits = replace(DEFAULT_LIMITS, entries=1000)

@@ -13,7 +13,13 @@ from convert.images.registry.access import RegistryAccess
 from convert.images.registry.challenge import Challenge, parse_challenges
 from convert.images.registry.credentials import find_credentials
 from convert.oci.names import DockerName
-from formats.core.errors import ConvertError, CorruptError, MissingDependencyError, RegistryError
+from formats.core.errors import (
+    ConvertError,
+    CorruptError,
+    InputReadError,
+    MissingDependencyError,
+    RegistryError,
+)
 
 NAME = DockerName.parse("registry.example.org:5000/team/web:1")
 
@@ -156,6 +162,11 @@ def test_a_damaged_entry_is_an_error_without_its_secret(tmp_path: Path, auth: st
     with pytest.raises(CorruptError, match="is not NAME:PASSWORD in base64") as caught:
         find_credentials(NAME, (file,))
     assert auth not in f"{caught.value}{caught.value.__cause__}"
+
+
+def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InputReadError, match="the credentials cannot be read: Is a directory"):
+        find_credentials(NAME, (tmp_path,))
 
 
 def test_files_are_looked_for_where_podman_and_docker_do(tmp_path: Path) -> None:

@@ -11,10 +11,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import NamedTuple
 
-from formats.archives.tar_sparse import Regions, old_gnu_regions, pax_regions, sparse_source
+from formats.archives.tar_sparse import (
+    SPARSE_KEYWORDS,
+    Regions,
+    old_gnu_regions,
+    pax_regions,
+    sparse_source,
+)
 from formats.core.entry import Kind
 from formats.core.errors import CorruptError, LimitError, UnsupportedError, quoted
 from formats.core.limits import DEFAULT_LIMITS, KIB, MIB, Limits
@@ -54,6 +61,7 @@ _OWN_RECORDS, _SUN_RECORDS, _GLOBAL_RECORDS = b"x", b"X", b"g"
 
 _NO_RECORDS: Mapping[bytes, bytes] = MappingProxyType({})
 
+_OWNER_NAMES = slice(265, 329)
 _NUMBERS = slice(100, 148)
 _PLAIN_NUMBERS = re.compile(rb"([0-7]{7})[ \0]" * 3 + rb"([0-7]{11})[ \0]" * 2)
 """Mode, user, group, size and time, as nearly every program writes them."""
@@ -124,7 +132,7 @@ def is_tar(source: ByteSource) -> bool:
 
 
 def tar_members(source: ByteSource, limits: Limits = DEFAULT_LIMITS) -> Iterator[TarMember]:
-    """Yield the members in their order; only headers are read.
+    """Return the members in their order; only headers are read.
 
     The archive ends at the first block of zeros, as GNU tar has it, or where the file ends.
 
@@ -132,26 +140,28 @@ def tar_members(source: ByteSource, limits: Limits = DEFAULT_LIMITS) -> Iterator
     :raises UnsupportedError: for one of several volumes.
     :raises LimitError: for too many members, too long names.
     """
-    yield from _Walk(source, limits).members()
+    return _Walk(source, limits).members()
 
 
 def _is_header(header: bytes) -> bool:
-    match = _OCTAL.fullmatch(header[_CHECKSUM])
+    field = header[_CHECKSUM]
+    match = _OCTAL.fullmatch(field)
     if match is None or not match[1]:
         return False
     stored = int(match[1], 8)
-    rest = header[: _CHECKSUM.start] + b" " * 8 + header[_CHECKSUM.stop :]
-    if sum(rest) == stored:
+    # with blanks for the checksum; most of a header is zeros, which are not worth adding up
+    total = sum(header.translate(None, b"\0")) - sum(field) + len(field) * ord(" ")
+    if total == stored:
         return True
     # some early systems added up signed characters
-    return sum(rest) - 256 * sum(byte >> 7 for byte in rest) == stored
+    rest = header[: _CHECKSUM.start] + header[_CHECKSUM.stop :]
+    return total - 256 * sum(byte >> 7 for byte in rest) == stored
 
 
-def _owner_name(records: Mapping[bytes, bytes], keyword: bytes, header: bytes, at: int) -> bytes:
-    """Return the name of a user or group; v7 archives have none."""
-    if not header.startswith(_MAGIC_START, _MAGIC_OFFSET):
-        return b""
-    return records.get(keyword) or header[at : at + 32].partition(b"\0")[0]
+@lru_cache(maxsize=256)
+def _owner_names(field: bytes) -> tuple[bytes, bytes]:
+    """Return the names of user and group; an archive has few of them."""
+    return field[:32].partition(b"\0")[0], field[32:].partition(b"\0")[0]
 
 
 class _Walk:
@@ -263,29 +273,40 @@ class _Walk:
         regions: Regions | None = None
         if kind == b"S":
             start, size, regions = old_gnu_regions(self._source, header, offset)
-        elif records and any(keyword.startswith(b"GNU.sparse.") for keyword in records):
+        elif records and not SPARSE_KEYWORDS.isdisjoint(records):
             used, size, regions = pax_regions(
                 self._source, start, stored, records, self._sparse_pairs
             )
             start, stored = start + used, stored - used
         self._check_inside(start, stored, offset)
+        target: bytes | None = None
+        device: tuple[int, int] | None = None
+        if entry_kind is not Kind.FILE:
+            size = 0
+            target = self._link_target(entry_kind, header, records)
+            device = self._device(entry_kind, header, offset)
+        user = group = b""
+        if header.startswith(_MAGIC_START, _MAGIC_OFFSET):  # v7 archives have no names
+            user, group = _owner_names(header[_OWNER_NAMES])
+            if records:
+                user, group = records.get(b"uname") or user, records.get(b"gname") or group
         return TarMember(
-            path=path,
-            kind=entry_kind,
-            mode=mode & 0o7777,
-            uid=uid,
-            gid=gid,
-            mtime_ns=mtime_ns,
-            size=size if entry_kind is Kind.FILE else 0,
-            offset=start,
-            stored_bytes=stored,
-            header_offset=offset,
-            target=self._link_target(entry_kind, header, records),
-            device=self._device(entry_kind, header, offset),
-            user=_owner_name(records, b"uname", header, 265),
-            group=_owner_name(records, b"gname", header, 297),
-            records=records,
-            regions=regions,
+            path,
+            entry_kind,
+            mode & 0o7777,
+            uid,
+            gid,
+            mtime_ns,
+            size,
+            start,
+            stored,
+            offset,
+            target,
+            device,
+            user,
+            group,
+            records,
+            regions,
         )
 
     def _numbers(
@@ -297,17 +318,29 @@ class _Walk:
         records: Mapping[bytes, bytes],
     ) -> tuple[int, int, int, int, int]:
         """Return mode, user, group, stored bytes and time."""
-        plain = _PLAIN_NUMBERS.fullmatch(header[_NUMBERS]) if not records else None
-        if plain is not None:
-            mode, uid, gid, size, seconds = (int(text, 8) for text in plain.groups())
-            has_content = entry_kind is Kind.FILE or kind == _LISTED_FOLDER
-            return mode, uid, gid, size if has_content else 0, seconds * 10**9
+        plain = _PLAIN_NUMBERS.fullmatch(header[_NUMBERS])
+        if plain is None:
+            return (
+                self._number(header, 100, 8, offset),
+                self._record_number(records, b"uid", header, 108, offset),
+                self._record_number(records, b"gid", header, 116, offset),
+                self._size(kind, entry_kind, header, offset, records),
+                self._time(records, header, offset),
+            )
+        mode, uid, gid, size, seconds = plain.groups()
+        is_plain_size = entry_kind is Kind.FILE and b"size" not in records
         return (
-            self._number(header, 100, 8, offset),
-            self._record_number(records, b"uid", header, 108, offset),
-            self._record_number(records, b"gid", header, 116, offset),
-            self._size(kind, entry_kind, header, offset, records),
-            self._time(records, header, offset),
+            int(mode, 8),
+            self._record_number(records, b"uid", header, 108, offset)
+            if b"uid" in records
+            else int(uid, 8),
+            self._record_number(records, b"gid", header, 116, offset)
+            if b"gid" in records
+            else int(gid, 8),
+            int(size, 8)
+            if is_plain_size
+            else self._size(kind, entry_kind, header, offset, records),
+            self._time(records, header, offset) if b"mtime" in records else int(seconds, 8) * 10**9,
         )
 
     def _size(
@@ -331,9 +364,8 @@ class _Walk:
         path = records.get(b"GNU.sparse.name") or records.get(b"path") or self._name
         if path is None:
             path = header[:100].partition(b"\0")[0]
-            prefix = header[345:500].partition(b"\0")[0]
-            if prefix and header[257:263] == _POSIX_MAGIC:
-                path = prefix + b"/" + path
+            if header[345] and header.startswith(_POSIX_MAGIC, _MAGIC_OFFSET):
+                path = header[345:500].partition(b"\0")[0] + b"/" + path
         if len(path) > self._limits.path_bytes:
             raise LimitError(
                 f"has a name of {len(path):,} bytes, more than the {self._limits.path_bytes:,}"

@@ -17,6 +17,15 @@ from formats.core.source import ByteSource, MappedSource, Segment, read_exact
 Regions: TypeAlias = tuple[tuple[int, int], ...]
 """Where the stored bytes belong: offset and length of each piece, in order."""
 
+SPARSE_KEYWORDS = frozenset(
+    b"GNU.sparse." + name
+    for name in (
+        *(b"major", b"minor", b"name", b"realsize"),
+        *(b"map", b"numblocks", b"numbytes", b"offset", b"size"),
+    )
+)
+"""Of pax records; a member with one of them is sparse."""
+
 _BLOCK_BYTES = 512
 _MAX_REGIONS = 65_536
 _NUMBER_BYTES = 20

@@ -446,3 +446,42 @@ def test_other_bytes_are_no_archive_or_typed_errors(data: bytes) -> None:
 )
 def test_paths_that_lead_out_are_no_inner_paths(path: bytes, inner: bytes | None) -> None:
     assert inner_path(path) == inner
+
+
+def _member_of(info: tarfile.TarInfo, content: bytes = b"") -> TarMember:
+    info.size = len(content)
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as target:
+        target.addfile(info, io.BytesIO(content))
+    (member,) = _found(packed.getvalue())
+    return member
+
+
+def test_records_come_before_what_a_sound_header_says() -> None:
+    info = tarfile.TarInfo("file")
+    info.mode, info.uname, info.gname = 0o640, "user", "group"
+    info.pax_headers = {
+        "uid": "3000000",
+        "gid": "4000000",
+        "mtime": "12.5",
+        "uname": "b\u00e9b\u00e9",
+        "gname": "a" * 40,
+    }
+    member = _member_of(info)
+    assert (member.mode, member.uid, member.gid) == (0o640, 3_000_000, 4_000_000)
+    assert member.mtime_ns == 12_500_000_000
+    assert (member.user, member.group) == ("b\u00e9b\u00e9".encode(), b"a" * 40)
+
+
+def test_names_of_owners_are_those_of_the_header_where_records_have_none() -> None:
+    info = tarfile.TarInfo("file")
+    info.uname, info.gname, info.pax_headers = "user", "group", {"comment": "no owner"}
+    member = _member_of(info)
+    assert (member.user, member.group) == (b"user", b"group")
+
+
+def test_a_folder_with_a_list_of_names_has_no_content() -> None:
+    info = tarfile.TarInfo("folder")
+    info.type = b"D"
+    member = _member_of(info, b"Yname\0\0")
+    assert (member.kind, member.size, member.stored_bytes) == (Kind.FOLDER, 0, 7)

@@ -23,7 +23,7 @@ from formats.filesystems.udf.partitions import (
 from formats.filesystems.udf.structures import Place
 from tests.images.iso import patched
 from tests.images.udf import KEPT, MADE
-from tests.support.filesystems import TYPED, listing
+from tests.support.filesystems import TYPED, listing, opened
 from tests.support.listing import difference
 from tests.support.mutations import outcomes
 
@@ -86,6 +86,40 @@ def test_a_damaged_file_entry_is_refused_with_its_path(tmp_path: Path) -> None:
     with pytest.raises(CorruptError, match=r"'.+': a file entry is damaged: Tag CRC") as caught:
         listing(image)
     assert caught.value.offset == entries[-1]
+
+
+def changed(name: str, folder: Path, tag: int, file_type: int, *change: tuple[int, int]) -> Path:
+    """Return an image with numbers put into the last descriptor of a kind, at their offsets.
+
+    :param file_type: of file entries; -1 for other descriptors.
+    """
+    image = KEPT.image(name, folder)
+    block = int(re.findall(r"-b (\d+)", MADE[name])[0])
+    data = bytearray(image.read_bytes())
+    start = max(
+        at
+        for at in range(0, len(data), block)
+        if data[at : at + 2] == struct.pack("<H", tag) and file_type in {-1, data[at + 27]}
+    )
+    for offset, value in change:
+        struct.pack_into("<I", data, start + offset, value)
+    sealed(data, start, block)
+    image.write_bytes(data)
+    return image
+
+
+def test_a_filesystem_that_was_in_use_is_told(tmp_path: Path) -> None:
+    image = changed("hd-2048", tmp_path, 9, -1, (28, 0))  # integrity: open
+    with opened(image) as (_, findings):
+        assert [finding.rule for finding in findings] == ["filesystem-unclean"]
+
+
+def test_named_streams_are_told_when_all_was_seen(tmp_path: Path) -> None:
+    image = changed("hd-4096", tmp_path, 266, 5, (152, 4096))  # a place for streams
+    with opened(image) as (tree, findings):
+        assert findings == []
+        assert len(list(tree.entries())) > 300
+        assert [finding.rule for finding in findings] == ["udf-named-streams"]
 
 
 def test_an_image_cut_short_is_refused_with_a_place(tmp_path: Path) -> None:

@@ -112,8 +112,8 @@ def ours_medium(disk: Disk, out: Path) -> Figure:
 def _ours_tar(disk: Disk, out: Path, *options: str) -> Figure:
     del out
     script = '"$@" tar:- | cat > /dev/null'
-    command = [sys.executable, "-m", "convert", "export", "-q", "--raw", *options, disk.path]
-    return measured(["bash", "-o", "pipefail", "-c", script, "ours", *command])
+    command = [sys.executable, "-m", "convert", "export", "-q", "--raw", *options]
+    return measured(["bash", "-o", "pipefail", "-c", script, "ours", *command, disk.path])
 
 
 def guestfish_route(disk: Disk, out: Path) -> Figure:

@@ -104,8 +104,8 @@ def live_medium() -> Disk:
                 place = Path(folder, "arch", architecture)
                 place.mkdir(parents=True)
                 (place / "airootfs.sfs").hardlink_to(system.path)
-            command = ["xorriso", "-as", "mkisofs", "-quiet", "-R", "-J", "-o", path, folder]
-            subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+            command = ["xorriso", "-as", "mkisofs", "-quiet", "-R", "-J", "-o"]
+            subprocess.run([*command, path, folder], check=True, stderr=subprocess.DEVNULL)
 
     return Disk(_made("bench-live.iso", make))
 

@@ -200,6 +200,15 @@ def test_the_platform_decides_between_several(
         opened(where, platform=Platform("arm", variant="v6"))
 
 
+def test_an_attestation_beside_the_only_image_is_no_choice(opened: Open, tmp_path: Path) -> None:
+    made = Layout()
+    image = made.image(FIRST, platform=AMD)
+    unknown = {"architecture": "unknown", "os": "unknown"}
+    index = made.index(image, made.image(SECOND, platform=unknown))
+    made.write(tmp_path / "layout", named(index, "x"))
+    assert str(opened(f"oci:{tmp_path / 'layout'}:x").digest) == image["digest"]
+
+
 def test_an_image_of_another_platform_is_refused(opened: Open, layout: Path) -> None:
     with pytest.raises(UnsupportedError, match="no image for linux/s390x"):
         opened(f"oci:{layout}:x", platform=Platform("s390x"))

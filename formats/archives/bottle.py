@@ -22,7 +22,7 @@ from formats.archives.tar_index import inner_path
 from formats.core.entry import Kind
 from formats.core.finding import Action, Finding
 from formats.core.limits import MIB, Limits
-from formats.core.origin import Origin, printable
+from formats.core.origin import Origin, file_origin, printable
 
 _RECEIPT = b"INSTALL_RECEIPT.json"
 _PREFIX = b"home/linuxbrew/.linuxbrew"
@@ -87,7 +87,7 @@ def find_receipt(
         return None
     if not all(_is_part(inner_path(item.path), folder) for item in members):
         return None
-    source = contents.open(member.content, origin.child(printable(path)))
+    source = contents.open(member.content, file_origin(origin, path))
     data = bytes(source.read_at(0, member.size))
     return Receipt(member, folder, _facts(folder, data))
 

@@ -18,7 +18,7 @@ from formats.core.entry import Entry
 from formats.core.errors import ConvertError, CorruptError, LimitError, quoted
 from formats.core.finding import Finding
 from formats.core.limits import Limits
-from formats.core.origin import Origin
+from formats.core.origin import Origin, file_origin
 from formats.core.source import BytesLike, ByteSource
 from formats.core.tree import TreeInfo
 from formats.filesystems.walk import naming
@@ -137,8 +137,7 @@ class MemberTree(Generic[Content]):
     def open(self, entry: Entry) -> ByteSource:
         """See :meth:`formats.core.tree.OpenableTree.open`."""
         self._check_size(entry)
-        origin = self._origin.child(entry.path.decode("utf-8", "surrogateescape"))
-        return self._contents.open(self.content(entry), origin)
+        return self._contents.open(self.content(entry), file_origin(self._origin, entry.path))
 
     def will_read(self, entries: Sequence[Entry]) -> None:
         """See :meth:`formats.core.tree.Tree.will_read`."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
 
 from formats.core.entry import Entry, Kind
 from formats.core.errors import LimitError, UnsupportedError, quoted
-from formats.core.finding import Action, Finding
 from formats.core.origin import file_origin
 from formats.core.reader import OpenContext
-from formats.core.source import ByteSource
-from formats.core.spool import Spool
+from formats.core.source import BytesLike, ByteSource
+from formats.core.spooled import spooled
 from formats.core.tree import OpenableTree, Tree
 
 
@@ -53,15 +53,13 @@ def _copied(tree: Tree, entry: Entry, context: OpenContext) -> ByteSource:
             f"has {entry.size:,} bytes, more than the {limits.file_bytes:,} that a file may have",
             origin=origin,
         )
-    spool = Spool(context.spool_folder, origin, limits)
-    try:
-        for chunk in tree.read(entry):
-            spool.add(bytes(chunk))
-            context.progress("copying", spool.size, entry.size)
-        source = spool.finish()
-    finally:
-        spool.close()
-    context.on_close(source.close)
-    evidence = f"copied to a temporary file of {spool.stored_bytes:,} bytes"
-    context.note(Finding("spooled", str(origin).encode(), Action.REPORTED, evidence))
-    return source
+    return spooled(_counted(tree, entry, context), origin, context, "copied")
+
+
+def _counted(tree: Tree, entry: Entry, context: OpenContext) -> Iterator[BytesLike]:
+    """Yield the content, and tell how much of it was."""
+    done = 0
+    for block in tree.read(entry):
+        yield block
+        done += len(block)
+        context.progress("copying", done, entry.size)

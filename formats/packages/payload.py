@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 
-from formats.archives.spooled import Spooler
 from formats.bundles.streams import Compressed, Decoder
 from formats.core.errors import LimitError
 from formats.core.finding import Action, Finding
@@ -13,6 +12,7 @@ from formats.core.limits import MIB
 from formats.core.origin import Origin
 from formats.core.reader import OpenContext
 from formats.core.source import ByteSource, MemorySource
+from formats.core.spooled import spooled
 
 _MEMORY_BYTES = 16 * MIB
 """Most packages are smaller; a file of the host for each would take longer than decoding it."""
@@ -38,7 +38,7 @@ def decompressed(
         kept.append(block)
         size += len(block)
         if size > _MEMORY_BYTES:
-            source = Spooler(context).spooled(chain(kept, blocks), origin)
+            source = spooled(chain(kept, blocks), origin, context)
             break
     else:
         source = MemorySource(b"".join(kept), origin)

@@ -11,7 +11,6 @@ from collections.abc import Generator, Iterator
 from typing import NamedTuple
 
 from formats.archives.cpio.headers import CpioHeader, is_header, read_header
-from formats.archives.spooled import Spooler
 from formats.bundles.lz4_frames import FRAME_MAGIC as LZ4_MAGIC
 from formats.bundles.lz4_frames import unlz4
 from formats.bundles.streams import Compressed, Decoder, bunzip2, gunzip, unlzma, unxz, unzstd
@@ -21,6 +20,7 @@ from formats.core.finding import Action, Finding
 from formats.core.limits import KIB
 from formats.core.reader import OpenContext
 from formats.core.source import ByteSource, slice_source
+from formats.core.spooled import spooled
 from formats.packages.payload import bounded
 
 _SEARCHED_BYTES = 64 * KIB
@@ -126,7 +126,7 @@ class Segments:
             return None, offset
         file = Compressed(slice_source(source, offset, source.size - offset, source.origin))
         origin = source.origin.child(f"archive {self._count + 1}")
-        inner = Spooler(self._context).spooled(bounded(file, decode, self._context), origin)
+        inner = spooled(bounded(file, decode, self._context), origin, self._context)
         if not is_header(inner):
             raise UnsupportedError(
                 "has something compressed in it that is no cpio archive",

@@ -10,15 +10,15 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from formats.archives.spooled import Spooler
 from formats.archives.zip.decoders import DECODERS, STORED
 from formats.archives.zip.extra import ZIP64, Sizes, extra_fields, whole_sizes
 from formats.bundles.streams import crc32
 from formats.core.entry import Entry
 from formats.core.errors import CorruptError, LimitError, quoted
-from formats.core.limits import Limits
 from formats.core.origin import Origin
+from formats.core.reader import OpenContext
 from formats.core.source import BytesLike, ByteSource, read_exact, slice_source
+from formats.core.spooled import spooled
 
 HEADER_BYTES = 30
 HEADER_MAGIC = b"PK\x03\x04"
@@ -60,15 +60,14 @@ class _Header(NamedTuple):
 class ZipContents:
     """See :class:`~formats.archives.member_tree.Contents`; checksums are verified."""
 
-    def __init__(self, archive: ByteSource, limits: Limits, spooler: Spooler) -> None:
+    def __init__(self, archive: ByteSource, context: OpenContext) -> None:
         self._archive = archive
-        self._limits = limits
-        self._spooler = spooler
+        self._context = context
 
     def read(self, content: ZipContent, entry: Entry | None = None) -> Iterator[BytesLike]:
         """Yield the content, decompressed."""
         del entry
-        limits, size = self._limits, content.size
+        limits, size = self._context.limits, content.size
         if (
             size > limits.expansion_grace_bytes
             and size > limits.expansion_ratio * content.compressed
@@ -97,7 +96,7 @@ class ZipContents:
         """Return the content: in place if it is stored, else a decompressed copy."""
         if content.method == STORED:
             return slice_source(self._archive, self._start(content), content.compressed, origin)
-        return self._spooler.spooled(self.read(content), origin)
+        return spooled(self.read(content), origin, self._context)
 
     def will_read(self, contents: Sequence[ZipContent]) -> None:
         """Pass the hint on to the archive."""

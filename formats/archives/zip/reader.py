@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from formats.archives.facts import INTERPRETER, RUNS_WITH
 from formats.archives.layouts import archive_tree
 from formats.archives.script import file_name, lone_file, script_tree, shebang_of
-from formats.archives.spooled import Spooler
 from formats.archives.zip.contents import ZipContents
 from formats.archives.zip.directory import Directory
 from formats.archives.zip.ending import Ending, find_ending, has_ending
@@ -75,7 +74,7 @@ class ZipReader:
         """
         ending = find_ending(source)
         directory = Directory(source, ending, context.limits)
-        contents = ZipContents(source, context.limits, Spooler(context))
+        contents = ZipContents(source, context)
         _note(source, ending, context)
         shebang = shebang_of(source)
         if shebang is not None and _ZIPAPP in directory.names:

@@ -96,6 +96,24 @@ def limit_bsdtar(disk: Disk, out: Path) -> Figure:
     return measured(["bash", "-o", "pipefail", "-c", script, "limit", disk.path])
 
 
+def limit_deb(disk: Disk, out: Path) -> Figure:
+    """Unpack a deb, hash, compress, hash, write."""
+    return _limit_package("dpkg-deb --fsys-tarfile", disk, out)
+
+
+def limit_rpm(disk: Disk, out: Path) -> Figure:
+    """Unpack an rpm, hash, compress, hash, write."""
+    return _limit_package("rpm2cpio", disk, out)
+
+
+def _limit_package(unpack: str, disk: Disk, out: Path) -> Figure:
+    script = (
+        f'{unpack} "$1" | tee >(sha256sum >/dev/null)'
+        ' | zstd -q -3 -T2 | tee >(sha256sum >/dev/null) > "$2"'
+    )
+    return measured(["bash", "-o", "pipefail", "-c", script, "limit", disk.path, out / "layer"])
+
+
 def ours_image(disk: Disk, out: Path) -> Figure:
     return measured([sys.executable, "-m", "convert", "run", "-q", disk.path, f"oci:{out}/image:x"])
 
@@ -167,7 +185,11 @@ def main() -> int:
         print("bench: the limit is measured with a loop mount, which needs root", file=sys.stderr)
         return 6
     raw = bench_disks.raw()
-    results = [*disk_formats(wanted.rounds, raw), *filesystems(wanted.rounds)]
+    results = [
+        *disk_formats(wanted.rounds, raw),
+        *filesystems(wanted.rounds),
+        *packages(wanted.rounds),
+    ]
     if not wanted.without_libguestfs and shutil.which("guestfish"):
         results.append(against_libguestfs(raw))
     return 0 if all(results) else 1
@@ -204,6 +226,16 @@ def filesystems(rounds: int) -> Iterator[bool]:
     medium = bench_disks.live_medium()
     limit, mine = in_turns(rounds, (limit_bsdtar, medium), (ours_medium, medium))
     yield report("export --raw tar, live ISO", mine, limit, 1.5)
+
+
+def packages(rounds: int) -> Iterator[bool]:
+    """Measure large packages against what their own tools give, and the start of a small one."""
+    for name, package, unpack in (
+        ("deb", bench_disks.deb(), limit_deb),
+        ("rpm", bench_disks.rpm(), limit_rpm),
+    ):
+        limit, mine = in_turns(rounds, (unpack, package), (ours_image, package))
+        yield report(f"run, {name}", mine, limit, 1.5)
 
 
 def against_libguestfs(raw: Disk) -> bool:

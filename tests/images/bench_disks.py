@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.images.recipes import debian_server
+from tests.images.rpm import rpmbuild
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache" / "images"
@@ -108,6 +109,51 @@ def live_medium() -> Disk:
             subprocess.run([*command, path, folder], check=True, stderr=subprocess.DEVNULL)
 
     return Disk(_made("bench-live.iso", make))
+
+
+_PACKAGED = "usr/lib"
+"""Folder of the root that the packages are made of."""
+
+
+def deb() -> Disk:
+    """Return a package of some hundred megabytes, compressed with xz as Debian's are."""
+
+    def make(path: Path) -> None:
+        with raw().mounted() as source, tempfile.TemporaryDirectory(dir=CACHE) as folder:
+            _copy_packaged(source, folder)
+            control = Path(folder, "DEBIAN/control")
+            control.parent.mkdir()
+            control.write_text(
+                "Package: bench\nVersion: 1\nArchitecture: amd64\nDescription: large\n"
+                "Maintainer: Bench <bench@example.org>\n"
+            )
+            command: list[str | Path] = ["dpkg-deb", "-Zxz", "-z1", "--build", folder, path]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+    return Disk(_made("bench-package.deb", make))
+
+
+def rpm() -> Disk:
+    """Return the same as an rpm, compressed with zstd as Fedora's are."""
+
+    def make(path: Path) -> None:
+        with raw().mounted() as source, tempfile.TemporaryDirectory(dir=CACHE) as folder:
+            _copy_packaged(source, f"{folder}/tree")
+            spec = (
+                "Name: bench\nVersion: 1\nRelease: 1\nSummary: large\nLicense: MIT\n"
+                "AutoReqProv: no\n%description\nlarge\n"
+                f"%install\nmkdir -p %{{buildroot}}\ncp -a {folder}/tree/. %{{buildroot}}\n"
+                f"%files\n/{_PACKAGED}/*\n"
+            )
+            rpmbuild(Path(folder, "build"), spec, payload="zstd", timeout=600).rename(path)
+
+    return Disk(_made("bench-package.rpm", make))
+
+
+def _copy_packaged(source: Path, folder: str) -> None:
+    target = Path(folder, _PACKAGED)
+    target.parent.mkdir(parents=True)
+    subprocess.run(["cp", "-a", source / _PACKAGED, target], check=True)
 
 
 def _build(path: Path) -> None:

@@ -35,7 +35,9 @@ _DEFINES = {
 }
 
 
-def rpmbuild(folder: Path, spec: str, *, payload: str = "gzip", source: bool = False) -> Path:
+def rpmbuild(
+    folder: Path, spec: str, *, payload: str = "gzip", source: bool = False, timeout: float = 60
+) -> Path:
     """Build a package and return its file; ``folder`` has no package yet."""
     need("rpmbuild", "cpio")
     folder.mkdir(parents=True, exist_ok=True)
@@ -48,7 +50,7 @@ def rpmbuild(folder: Path, spec: str, *, payload: str = "gzip", source: bool = F
         "_source_payload": PAYLOADS[payload],
     }
     options = [word for name, value in defines.items() for word in ("-D", f"{name} {value}")]
-    run("rpmbuild", "-bs" if source else "-bb", *options, path, timeout=60)
+    run("rpmbuild", "-bs" if source else "-bb", *options, path, timeout=timeout)
     (built,) = folder.glob("SRPMS/*.rpm" if source else "RPMS/*/*.rpm")
     return built
 

@@ -31,6 +31,8 @@ CHECKSUMS = {"sha": "sha1", "md5": "md5"} | {
 _COMMON = "http://linux.duke.edu/metadata/common}"
 _RPM = "http://linux.duke.edu/metadata/rpm}"
 _FILELISTS = "http://linux.duke.edu/metadata/filelists}"
+_LISTED_PACKAGE = f"{_FILELISTS}package"
+_LISTED_FILE = f"{_FILELISTS}file"
 
 _HEXADECIMAL = re.compile(r"[0-9a-f]+")
 _SIZE = re.compile(r"[0-9]{1,18}")
@@ -46,7 +48,23 @@ _STRENGTHS = {
     for name in ("requires", "recommends", "suggests", "supplements", "enhances")
 }
 _CONFLICTS = frozenset({f"{_RPM}conflicts", f"{_RPM}obsoletes"})
-_LISTS = frozenset({*_STRENGTHS, *_CONFLICTS, f"{_RPM}provides"})
+_PROVIDES = f"{_RPM}provides"
+_LISTS = frozenset({*_STRENGTHS, *_CONFLICTS, _PROVIDES})
+_ENTRY = f"{_RPM}entry"
+_PACKAGE = f"{_COMMON}package"
+_FILE = f"{_COMMON}file"
+_NAME = f"{_COMMON}name"
+_ARCH = f"{_COMMON}arch"
+_SUMMARY = f"{_COMMON}summary"
+_SOURCE = f"{_RPM}sourcerpm"
+_CHECKSUM = f"{_COMMON}checksum"
+_VERSION = f"{_COMMON}version"
+_LOCATION = f"{_COMMON}location"
+_PACKED = f"{_COMMON}size"
+_TEXTS = frozenset({_NAME, _ARCH, _SUMMARY, _SOURCE, _CHECKSUM})
+"""Elements whose text is kept."""
+_ATTRIBUTES = frozenset({_CHECKSUM, _VERSION, _LOCATION, _PACKED})
+"""Elements whose attributes are."""
 _MOST_TEXT = 1 << 20
 _MOST_ELEMENTS = 400_000
 """Of one package; a relation is one, and so is a file."""
@@ -140,15 +158,15 @@ class _Primary(_Texts):
         self._count += 1
         if self._count > _MOST_ELEMENTS:
             raise LimitError(f"has more than {_MOST_ELEMENTS:,} elements in one package")
-        if tag == f"{_RPM}entry":
+        if tag == _ENTRY:
             self._add(attributes)
+        elif tag in _ATTRIBUTES:
+            self._attributes[tag] = attributes
         elif tag in _LISTS:
             self._list = self._lists.setdefault(tag, [])
-        elif tag == f"{_COMMON}package":
+        elif tag == _PACKAGE:
             self._texts, self._attributes, self._lists = {}, {}, {}
             self._files, self._count = [], 0
-        elif attributes:
-            self._attributes[tag] = attributes
         self._parts.clear()
 
     def _add(self, attributes: dict[str, str]) -> None:
@@ -167,14 +185,16 @@ class _Primary(_Texts):
 
     def end(self, tag: str) -> None:
         """See :class:`~formats.packages.pools.xml_stream.Target`."""
-        if tag == f"{_COMMON}file":
+        if tag == _ENTRY:
+            return
+        if tag in _TEXTS:
+            self._texts[tag] = self.text()
+        elif tag == _FILE:
             self._files.append(self.text())
-        elif tag == f"{_COMMON}package":
-            self._finish()
         elif tag in _LISTS:
             self._list = None
-        else:
-            self._texts[tag] = self.text()
+        elif tag == _PACKAGE:
+            self._finish()
         self._parts.clear()
 
     def taken(self) -> list[Offer]:
@@ -189,18 +209,18 @@ class _Primary(_Texts):
         except CorruptError as error:
             if self._note is not None:
                 where = str(self._origin).encode("utf-8", "surrogateescape")
-                name = quoted(self._texts.get(f"{_COMMON}name", ""))
+                name = quoted(self._texts.get(_NAME, ""))
                 evidence = f"the package {name} {error.message}; it is left out"
                 self._note(Finding("package-not-listed", where, Action.REPORTED, evidence))
 
     def _offer(self) -> Offer:
         texts, attributes = self._texts, self._attributes
-        path = attributes.get(f"{_COMMON}location", {}).get("href", "")
+        path = attributes.get(_LOCATION, {}).get("href", "")
         if not path:
             raise CorruptError("does not say where its file is")
-        size = attributes.get(f"{_COMMON}size", {}).get("package", "")
-        checksum = texts.get(f"{_COMMON}checksum", "").lower()
-        kind = attributes.get(f"{_COMMON}checksum", {}).get("type", "")
+        size = attributes.get(_PACKED, {}).get("package", "")
+        checksum = texts.get(_CHECKSUM, "").lower()
+        kind = attributes.get(_CHECKSUM, {}).get("type", "")
         algorithm = CHECKSUMS.get(kind)
         is_known = algorithm is not None and is_hexadecimal(checksum)
         return Offer(
@@ -212,8 +232,8 @@ class _Primary(_Texts):
 
     def _package(self) -> Package:
         texts = self._texts
-        name = texts.get(f"{_COMMON}name", "")
-        version = self._attributes.get(f"{_COMMON}version", {})
+        name = texts.get(_NAME, "")
+        version = self._attributes.get(_VERSION, {})
         if not name or not version.get("ver"):
             raise CorruptError("has no name or version")
         own = _sensed(name, "EQ", version.get("epoch", ""), version["ver"], version.get("rel", ""))
@@ -232,9 +252,9 @@ class _Primary(_Texts):
             system=PackageSystem.RPM,
             name=name,
             version=own.version,
-            architecture=texts.get(f"{_COMMON}arch", "noarch"),
-            summary=texts.get(f"{_COMMON}summary", ""),
-            source=texts.get(f"{_RPM}sourcerpm", ""),
+            architecture=texts.get(_ARCH, "noarch"),
+            summary=texts.get(_SUMMARY, ""),
+            source=texts.get(_SOURCE, ""),
             requirements=needed.met,
             provides=self._provides(name),
             conflicts=_relations(one for one in against if not is_boolean(one.name)),
@@ -242,13 +262,13 @@ class _Primary(_Texts):
         )
 
     def _provides(self, name: str) -> tuple[Relation, ...]:
-        listed = self._lists.get(f"{_RPM}provides", ())
+        listed = self._lists.get(_PROVIDES, ())
         provided = _relations(one for one in listed if one.name != name)
         return (*provided, *map(Relation, self._files))
 
 
 def _relations(listed: Iterator[Sensed]) -> tuple[Relation, ...]:
-    return tuple(dict.fromkeys(_relation(one) for one in listed))
+    return tuple(map(_relation, dict.fromkeys(listed)))
 
 
 @lru_cache(maxsize=_CACHED)
@@ -267,14 +287,14 @@ class _FileLists(_Texts):
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         """See :class:`~formats.packages.pools.xml_stream.Target`."""
-        if tag == f"{_FILELISTS}package":
+        if tag == _LISTED_PACKAGE:
             self._checksum = attributes.get("pkgid", "").lower()
         self._parts.clear()
 
     def end(self, tag: str) -> None:
         """See :class:`~formats.packages.pools.xml_stream.Target`."""
-        if tag == f"{_FILELISTS}file" and self.text() in self._wanted:
-            self._found.append((self.text(), self._checksum))
+        if tag == _LISTED_FILE and (path := self.text()) in self._wanted:
+            self._found.append((path, self._checksum))
         self._parts.clear()
 
     def taken(self) -> list[tuple[str, str]]:

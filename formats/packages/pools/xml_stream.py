@@ -53,6 +53,7 @@ def stream_xml(
     parser = DefusedXMLParser(forbid_dtd=True)
     expat = parser.parser
     expat.ordered_attributes = False
+    expat.buffer_text = True  # lines are not told one by one
     expat.StartElementHandler = target.start
     expat.EndElementHandler = target.end
     expat.CharacterDataHandler = target.data

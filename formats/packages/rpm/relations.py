@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
 
@@ -41,6 +42,9 @@ _SIGNS = {
 _WORDS = frozenset({"and", "or", "if", "else", "with", "without", "unless"})
 _TOKEN = re.compile(r"\s*(?:([<>=]{1,2})(?=\s)|((?:[^\s()]|\([^\s()]*\))+)|([()]))")
 """A sign, a name or version (``libc.so.6(GLIBC_2.34)(64bit)`` is one), or a parenthesis."""
+
+_CACHED = 1 << 15
+"""Most of what packages need is needed by many; they then share what it means."""
 
 _MAX_DEPTH = 32
 _MAX_CLAUSES = 64
@@ -127,9 +131,9 @@ def requirements(listed: Iterable[tuple[str, Sensed]]) -> Requirements:
     """
     met: dict[Requirement, None] = {}
     unread: dict[str, None] = {}
-    for when, one in listed:
+    for when, one in dict.fromkeys(listed):
         if not is_boolean(one.name):
-            met[Requirement((one.relation(),), when)] = None
+            met[_requirement(when, one)] = None
             continue
         parsed = _Boolean(one.name).parse()
         if not parsed.is_exact:
@@ -137,6 +141,11 @@ def requirements(listed: Iterable[tuple[str, Sensed]]) -> Requirements:
         for clause in parsed.clauses:
             met[Requirement(clause, when)] = None
     return Requirements(tuple(met), tuple(unread))
+
+
+@lru_cache(maxsize=_CACHED)
+def _requirement(when: str, one: Sensed) -> Requirement:
+    return Requirement((one.relation(),), when)
 
 
 def provides_of(header: Header) -> tuple[Relation, ...]:

@@ -11,23 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 
+from convert.packages.shell import syntax
 from convert.packages.shell.builtins import BUILTINS, LeaveError
 from convert.packages.shell.outcome import DONE, UNKNOWN, Call, Host, Outcome, after
-from convert.packages.shell.syntax import (
-    AndOr,
-    Case,
-    For,
-    Function,
-    Group,
-    HereDocument,
-    If,
-    Node,
-    Pipeline,
-    Redirection,
-    Simple,
-    While,
-)
-from convert.packages.shell.syntax import Sequence as Commands
+from convert.packages.shell.syntax import Node
 from convert.packages.shell.values import Expander, Value, Variables, matches
 
 _STEPS_MAX = 20_000
@@ -35,7 +22,6 @@ _DEPTH_MAX = 80
 """Commands inside commands, those of functions that are called included."""
 _CALLS_MAX = 24
 """Functions inside functions; what is deeper is not followed."""
-
 
 _LOOPED = Outcome(status=True, output=None)
 
@@ -116,28 +102,28 @@ class Follower:
 
     def _followed(self, node: Node) -> Outcome:
         match node:
-            case Simple():
+            case syntax.Simple():
                 return self._simple(node)
-            case Commands():
+            case syntax.Sequence():
                 outcome = DONE
                 for command in node.commands:
                     outcome = self._then(outcome, command)
                 return outcome
-            case AndOr():
+            case syntax.AndOr():
                 return self._and_or(node)
-            case Pipeline():
+            case syntax.Pipeline():
                 return self._pipeline(node)
-            case If():
+            case syntax.If():
                 return self._if(node)
-            case Case():
+            case syntax.Case():
                 return self._case(node)
-            case For():
+            case syntax.For():
                 return self._for(node)
-            case While():
+            case syntax.While():
                 return self._while(node)
-            case Group():
+            case syntax.Group():
                 return self._group(node)
-            case Function():
+            case syntax.Function():
                 self.functions[node.name] = node.body
                 return DONE
 
@@ -155,6 +141,15 @@ class Follower:
                 self._leaves.append((leave.kind, f"{reason}, and '{leave.kind}' depends on it"))
         finally:
             self._doubts.pop()
+
+    @contextmanager
+    def _reading(self, stdin: str | None) -> Iterator[None]:
+        """Follow what has this as its standard input, however it is left."""
+        former, self._stdin = self._stdin, stdin
+        try:
+            yield
+        finally:
+            self._stdin = former
 
     @contextmanager
     def _ending(self, *kinds: str) -> Iterator[None]:
@@ -178,7 +173,7 @@ class Follower:
         self.variables = _merged(results)
         return UNKNOWN
 
-    def _and_or(self, node: AndOr) -> Outcome:
+    def _and_or(self, node: syntax.AndOr) -> Outcome:
         outcome = self._node(node.first)
         for operator, following in node.rest:
             wanted = operator == "&&"
@@ -204,20 +199,19 @@ class Follower:
         is_sure = statuses == [is_end]  # `… || true` is true in either case
         return Outcome(is_end if is_sure else None, None)
 
-    def _pipeline(self, node: Pipeline) -> Outcome:
+    def _pipeline(self, node: syntax.Pipeline) -> Outcome:
         outcome = DONE
-        stdin = self._stdin
-        for number, command in enumerate(node.commands):
-            if number:
-                self._stdin = outcome.output
-            is_one = len(node.commands) == 1
-            outcome = self._node(command) if is_one else self._in_subshell(command)
-        self._stdin = stdin
+        with self._reading(self._stdin):
+            for number, command in enumerate(node.commands):
+                if number:
+                    self._stdin = outcome.output
+                is_one = len(node.commands) == 1
+                outcome = self._node(command) if is_one else self._in_subshell(command)
         if node.is_negated and outcome.status is not None:
             return Outcome(not outcome.status, outcome.output)
         return outcome
 
-    def _if(self, node: If) -> Outcome:
+    def _if(self, node: syntax.If) -> Outcome:
         outcome = DONE
         for place, (condition, body) in enumerate(node.branches):
             outcome = self._then(outcome, condition)
@@ -227,7 +221,7 @@ class Follower:
                 return self._unknown_if(node, place)
         return outcome if node.otherwise is None else self._then(outcome, node.otherwise)
 
-    def _unknown_if(self, node: If, place: int) -> Outcome:
+    def _unknown_if(self, node: syntax.If, place: int) -> Outcome:
         """Follow the branches of which one may be taken, from that at ``place`` on."""
 
         def branch(condition: Node, body: Node) -> Callable[[], Outcome]:
@@ -245,7 +239,7 @@ class Follower:
             branches.append(lambda: self._node(otherwise))
         return self._alternatives(f"line {node.line}, a condition is not known", branches)
 
-    def _case(self, node: Case) -> Outcome:
+    def _case(self, node: syntax.Case) -> Outcome:
         text = self._expander().text(node.word)
         doubtful: list[Node] = []
         for patterns, body in node.arms:
@@ -261,7 +255,7 @@ class Follower:
         branches = [lambda body=body: self._node(body) for body in doubtful]
         return self._alternatives(reason, branches) if branches else DONE
 
-    def _for(self, node: For) -> Outcome:
+    def _for(self, node: syntax.For) -> Outcome:
         if node.words is None:
             positional = self.variables.positional
             values = [None] if positional is None else list(positional)
@@ -300,7 +294,7 @@ class Follower:
         with self._ending("break", "continue"):
             return self._alternatives(f"line {line}, the rounds of a loop are not known", [once])
 
-    def _while(self, node: While) -> Outcome:
+    def _while(self, node: syntax.While) -> Outcome:
         while True:
             status = self._node(node.condition).status
             if status is None:
@@ -308,15 +302,13 @@ class Follower:
             if status is node.is_until or not self._round(node.body):
                 return _LOOPED
 
-    def _group(self, node: Group) -> Outcome:
-        stdin = self._stdin
-        self._stdin = self._stdin_of(node.redirections)
-        outcome = self._in_subshell(node.body) if node.is_subshell else self._node(node.body)
-        self._stdin = stdin
+    def _group(self, node: syntax.Group) -> Outcome:
+        with self._reading(self._stdin_of(node.redirections)):
+            outcome = self._in_subshell(node.body) if node.is_subshell else self._node(node.body)
         call = Call(("{ … }",), self._line, doubt=self._doubt)
         return self._redirected(outcome, node.redirections, call)
 
-    def _simple(self, node: Simple) -> Outcome:
+    def _simple(self, node: syntax.Simple) -> Outcome:
         self._line = node.line
         expander = self._expander()
         words = tuple(expander.fields(node.words))
@@ -334,18 +326,18 @@ class Follower:
                 self.variables.named.pop(name, None)
         return self._redirected(outcome, node.redirections, call)
 
-    def _assign(self, node: Simple) -> Outcome:
+    def _assign(self, node: syntax.Simple) -> Outcome:
         for name, word in node.assignments:
             self.variables.named[name] = self._expander().text(word)
         call = Call((":",), node.line, doubt=self._doubt)
         return self._redirected(DONE, node.redirections, call) if not node.words else DONE
 
-    def _stdin_of(self, redirections: Sequence[Redirection]) -> str | None:
+    def _stdin_of(self, redirections: Sequence[syntax.Redirection]) -> str | None:
         stdin = self._stdin
         for redirection in redirections:
             if redirection.descriptor not in {None, 0}:
                 continue
-            if isinstance(redirection.target, HereDocument):
+            if isinstance(redirection.target, syntax.HereDocument):
                 stdin = self._expander().text(redirection.target.body)
             elif redirection.operator == "<":
                 path = self._expander().text(redirection.target)
@@ -353,14 +345,14 @@ class Follower:
         return stdin
 
     def _redirected(
-        self, outcome: Outcome, redirections: Sequence[Redirection], call: Call
+        self, outcome: Outcome, redirections: Sequence[syntax.Redirection], call: Call
     ) -> Outcome:
         for redirection in redirections:
             target = redirection.target
             is_output = redirection.operator in {">", ">>", ">|", ">&"}
             if not is_output or redirection.descriptor not in {None, 1}:
                 continue
-            if isinstance(target, HereDocument):
+            if isinstance(target, syntax.HereDocument):
                 continue
             path = self._expander().text(target)
             if redirection.operator == ">&":

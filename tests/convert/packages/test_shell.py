@@ -50,6 +50,11 @@ cat <<-EOF
     "break": """for x in a b c; do [ $x = b ] && continue
         [ $x = c ] && break; echo $x; done; echo $x""",
     "until": """x=; until [ "$x" = aaa ]; do x=a$x; echo $x; done; while false; do echo no; done""",
+    "input-after-a-return": """f() { { return; } <<EOF
+in
+EOF
+}
+echo out | { f; cat; }""",
     "negation": """! false && echo 1; if ! true; then echo 2; else echo 3; fi""",
     "statuses": """true; echo $?; (exit 0) && echo 1; (exit 3) || echo 2
         f() { return 1; }; f || echo 3""",

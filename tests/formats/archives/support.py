@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from formats.core.errors import ConvertError
+from formats.core.errors import ConvertError, UnsupportedError
 from formats.core.finding import Finding
 from formats.core.limits import DEFAULT_LIMITS, Limits
 from formats.core.opener import open_artifact
@@ -24,6 +24,7 @@ ACL = (
 """``u::rw-,u:1000:rwx,g::r--,m::rwx,o::r--``."""
 CAPABILITY = b"\x01\0\0\x02\0\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
 """``cap_net_bind_service=ep``."""
+NO_TREE = "is no tree, or of no format that is known"
 LONG = b"long-" + b"n" * 240
 
 
@@ -63,13 +64,19 @@ def everything(top: Path) -> Path:
 def opened_tree(
     path: Path, limits: Limits = DEFAULT_LIMITS
 ) -> Iterator[tuple[Tree, list[Finding]]]:
-    """Open the one tree of an archive, through what it is compressed with."""
+    """Open the one tree of an archive, through what it is compressed with.
+
+    :raises UnsupportedError: with :data:`NO_TREE`, if there is none.
+    """
     with open_artifact([path], limits=limits) as artifact:
         nodes = list(artifact.walk())
         for node in nodes:
             if node.problem is not None:
                 raise node.problem
-        (tree,) = [node.tree for node in nodes if node.tree is not None]
+        trees = [node.tree for node in nodes if node.tree is not None]
+        if not trees:
+            raise UnsupportedError(NO_TREE)
+        (tree,) = trees
         yield tree, artifact.findings
 
 

@@ -92,6 +92,15 @@ def test_headers_that_cannot_be_right_are_refused(tmp_path: Path, header: bytes,
     assert text in str(error)
 
 
+@pytest.mark.parametrize("place", [1, 3, 9])
+def test_a_name_that_the_table_does_not_end_is_refused(tmp_path: Path, place: int) -> None:
+    (tmp_path / "x.a").write_bytes(debs.ar((b"//", b"abc"), (b"/%d" % place, b"")))
+    assert (
+        f"the table of names of the ar archive has none at {place}"
+        in problem(tmp_path / "x.a").message
+    )
+
+
 def test_too_many_names_and_members_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x.a").write_bytes(debs.ar((b"//", bytes(2 << 20))))
     assert isinstance(problem(tmp_path / "x.a"), LimitError)

@@ -9,7 +9,7 @@ import pytest
 
 from formats.core.entry import Kind
 from formats.core.errors import ConvertError
-from tests.formats.archives.support import listing
+from tests.formats.archives.support import NO_TREE, listing
 from tests.support.listing import Row, kernel_listing
 from tests.support.programs import CORPUS, corpus, need, need_root, run
 
@@ -96,9 +96,7 @@ def _outcome(path: Path) -> dict[bytes, Row] | str:
     try:
         return listing(path)
     except ConvertError as error:
-        return error.message
-    except ValueError:  # there is no tree
-        return NO_ARCHIVE.get(path.name, "no tree")
+        return NO_ARCHIVE.get(path.name, NO_TREE) if error.message == NO_TREE else error.message
 
 
 @pytest.mark.parametrize("name", _names("tgz"))

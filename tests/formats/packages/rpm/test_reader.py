@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from formats.core.entry import Entry, Kind
+from formats.core.errors import LimitError
 from formats.core.finding import Finding
+from formats.core.limits import MIB, Limits
 from formats.core.package import Operator, Package, Relation
 from formats.packages.tree import PackageTree
 from tests.formats.packages.rpm.support import (
@@ -72,6 +74,11 @@ def test_a_large_payload_is_read_backwards_from_its_spool(tmp_path: Path) -> Non
         expected = "".join(f"{number}\n" for number in range(1, 3_000_001)).encode()
         assert b"".join(tree.read(first)) == expected
         assert bytes(tree.open(first).read_at(20_000_000, 100)) == expected[20_000_000:20_000_100]
+    with (
+        opened_package(built, Limits(disk_virtual_bytes=MIB)) as (tree, _),
+        pytest.raises(LimitError),  # of the spool: memory has no such limit
+    ):
+        tree.open(_by_path(tree)[b"usr/share/large/a"])
 
 
 def test_file_capabilities_are_an_xattr(everything: Path) -> None:

@@ -142,9 +142,12 @@ def _ports(
     machine: Machine | None,
     below: ImageConfig | None,
 ) -> tuple[str, ...]:
-    """Return the ports: those asked for, or else of the service, the descriptor, and the base."""
+    """Return the ports: those asked for, or else of the service, the descriptor, and the base.
+
+    A service that was added is started in place of the base's, whose ports nothing serves then.
+    """
     found = [str(port) for port in decision.ports]
-    of_base = below.exposed_ports if below is not None else ()
+    of_base = below.exposed_ports if below is not None and decision.service is None else ()
     return options.ports or tuple(dict.fromkeys([*found, *machine_ports(machine), *of_base]))
 
 

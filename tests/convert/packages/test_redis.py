@@ -82,3 +82,6 @@ def test_redis_starts_on_a_converted_disk_that_has_most_of_what_it_needs(
     processes = engine("top", "based", "args").decode()
     assert "redis-server" in processes
     assert "nginx" not in processes
+    seen = json.loads(succeed("inspect", "--json", f"oci:{layout}:redis"))
+    ports = [item["value"] for item in seen["decisions"]["config"] if item["field"] == "port"]
+    assert ports == []  # nginx of the base, which serves port 80, is not what is started

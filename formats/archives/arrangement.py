@@ -23,6 +23,8 @@ NOT_A_MEMBER = -1
 """What :attr:`Entry.node` is for folders that no member describes."""
 
 _FOLDER_MODE = 0o755
+_LAST_ID = (1 << 32) - 1
+"""Of a user or group; ids have 32 bits on Linux."""
 _SYMLINK_MODE = 0o777
 """Of every symlink on Linux; other systems write others."""
 
@@ -65,6 +67,10 @@ class Arrangement(Generic[Content]):
         """Take one more member."""
         path = self._inner(member.path)
         kind = member.kind
+        if member.uid > _LAST_ID or member.gid > _LAST_ID:
+            raise self._corrupt(
+                f"{quoted(path)} is owned by {member.uid:,}:{member.gid:,}, which no system has"
+            )
         if not path and kind is not Kind.FOLDER:
             raise self._corrupt(f"has {quoted(member.path)} as a {kind.value}, which is its root")
         if kind is Kind.HARDLINK:

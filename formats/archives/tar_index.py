@@ -403,7 +403,7 @@ class _Walk:
         text = records.get(b"mtime")
         if text is None:
             return self._number(header, 136, 12, offset, is_signed=True) * 10**9
-        if not _DECIMAL.fullmatch(text):
+        if not _DECIMAL.fullmatch(text) or abs(int(text.partition(b".")[0])) >= 1 << 63:
             raise self._corrupt(f"a pax header says mtime {quoted(text[:40])}", offset)
         seconds, _, fraction = text.partition(b".")
         part = int(fraction[:9].ljust(9, b"0") or b"0")

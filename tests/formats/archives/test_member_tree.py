@@ -153,6 +153,17 @@ def test_targets_of_hard_links_that_lead_out_are_refused() -> None:
         tree(link(b"a", b"../shadow"))
 
 
+@pytest.mark.parametrize("field", ["uid", "gid"])
+def test_owners_that_no_system_has_are_refused(field: str) -> None:
+    tree(replace_id(file(b"a"), field, (1 << 32) - 1))
+    with pytest.raises(CorruptError, match=r"'a' is owned by .*4,294,967,296.*, which no system"):
+        tree(replace_id(file(b"a"), field, 1 << 32))
+
+
+def replace_id(member: Member[bytes], field: str, number: int) -> Member[bytes]:
+    return member._replace(uid=number) if field == "uid" else member._replace(gid=number)
+
+
 def test_a_nul_in_a_name_is_refused() -> None:
     with pytest.raises(CorruptError, match="which no system allows"):
         tree(file(b"etc/passwd\0.txt"))

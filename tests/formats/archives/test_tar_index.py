@@ -293,6 +293,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     "a pax record beyond the end": (_raw(b"99 path=a\n") + _info().tobuf(), "makes no sense"),
     "a pax size that is no number": (_records(b"size=-1") + _info().tobuf(), "size"),
     "a pax uid that is no number": (_records(b"uid=x") + _info().tobuf(), "uid"),
+    "a pax time of 65 bits": (_records(b"mtime=-%d.5" % (1 << 63)) + _info().tobuf(), "mtime"),
     "a pax time that is no number": (_records(b"mtime=1e9") + _info().tobuf(), "mtime"),
     "a name with a NUL": (_records(b"path=a\0b") + _info().tobuf(), "named"),
     "half a header": (_info().tobuf() + b"x" * 100, "cut short"),

@@ -78,7 +78,7 @@ def decide_config(
     ports = _ports(decision, options, machine, below)
     user = decision.user or "" if options.user is None else options.user
     workdir = decision.working_dir or "" if options.workdir is None else options.workdir
-    stop_signal = "" if options.entrypoint is not None else decision.stop_signal or ""
+    stop_signal = options.stop_signal or _stop_signal(decision, options)
     labels = _labels(facts, decision, options, created, machine, package, below)
     config = ImageConfig(
         platform=platform,
@@ -101,7 +101,11 @@ def decide_config(
         Reason("user", user or "root", _why_user(decision, options, below)),
         *_environment_reasons(decision, options, environment, below),
         *_optional("workdir", workdir, _why_workdir(decision, options, below)),
-        *_optional("stop-signal", stop_signal, decision.evidence[:1]),
+        *_optional(
+            "stop-signal",
+            stop_signal,
+            _BY_OPTION if options.stop_signal is not None else decision.evidence[:1],
+        ),
     )
     return ConfigDecision(config, reasons)
 
@@ -134,6 +138,11 @@ def _command(
         return options.entrypoint, options.cmd
     cmd = decision.cmd if options.cmd is None else options.cmd
     return decision.entrypoint or None, cmd or None
+
+
+def _stop_signal(decision: EntrypointDecision, options: ConvertOptions) -> str:
+    """Return the signal of what was decided; another program may take it for something else."""
+    return "" if options.entrypoint is not None else decision.stop_signal or ""
 
 
 def _ports(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -40,10 +41,34 @@ class Engine(StrEnum):
     LIBGUESTFS = "libguestfs"
 
 
+class Volumes(StrEnum):
+    """What becomes of the data folders of services."""
+
+    DECLARE = "declare"
+    """They stay in the image and are named as volumes: runtimes copy them into a fresh one."""
+    EXTRACT = "extract"
+    """They are named as volumes, and their content is written beside the image."""
+    NONE = "none"
+
+
+class Secrets(StrEnum):
+    """What becomes of secrets in the tree."""
+
+    SCRUB = "scrub"
+    """The identity of the machine is taken out, everything else is reported."""
+    REPORT = "report"
+    """Nothing is taken out for being a secret."""
+    FAIL = "fail"
+    """Stop before anything is written if there is one that no rule takes out."""
+    KEEP = "keep"
+
+
 def _words(value: object) -> object:
     """Take a command as a list, or as one string that is split as a shell would."""
     return tuple(shlex.split(value)) if isinstance(value, str) else value
 
+
+_SIGNALS = frozenset(item.name for item in signal.Signals)
 
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 
@@ -115,6 +140,17 @@ class ConvertOptions(OpenOptions):
     profile: Profile = Profile.CONTAINER
     keep: tuple[str, ...] = Field(default=(), description="rules that are not applied")
     drop: tuple[str, ...] = Field(default=(), description="path patterns that are dropped as well")
+    secrets: Secrets = Field(default=Secrets.SCRUB, description="what becomes of secrets")
+    service: str | None = Field(
+        default=None, description="service to start, where a machine has several"
+    )
+    volumes: Volumes = Field(
+        default=Volumes.DECLARE, description="what becomes of data folders of services"
+    )
+    volume_paths: tuple[str, ...] = Field(
+        default=(), description="folders to name as volumes as well"
+    )
+    stop_signal: str | None = Field(default=None, description="signal that ends it: SIGTERM")
     strict: bool = Field(
         default=False, description="fail, before anything is written, if content is lost"
     )
@@ -162,6 +198,19 @@ class ConvertOptions(OpenOptions):
             raise ValueError(f"'{value}' is not an absolute path without '..'")
         return value
 
+    @field_validator("stop_signal")
+    @classmethod
+    def _is_a_signal(cls, value: str | None) -> str | None:
+        return None if value is None else _signal(value)
+
+    @field_validator("volume_paths")
+    @classmethod
+    def _are_folders(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for item in value:
+            if not item.startswith("/") or ".." in item.split("/") or "\0" in item:
+                raise ValueError(f"'{item}' is not an absolute path without '..'")
+        return value
+
     @field_validator("workdir")
     @classmethod
     def _is_absolute(cls, value: str | None) -> str | None:
@@ -178,6 +227,18 @@ def _port(item: str) -> str:
     if protocol not in {"tcp", "udp", "sctp"}:
         raise ValueError(f"'{item}' names no protocol of tcp, udp, sctp")
     return f"{int(number)}/{protocol}"
+
+
+def _signal(name: str) -> str:
+    """Return a signal as an image config has it; runtimes take names and numbers of Linux."""
+    number = name.removeprefix("SIGRTMIN+").removeprefix("SIGRTMAX-")
+    if number != name and number.isascii() and number.isdigit() and int(number) <= 30:
+        return name
+    upper = name.upper()
+    full = upper if upper.startswith("SIG") else f"SIG{upper}"
+    if full not in _SIGNALS:
+        raise ValueError(f"'{name}' is no signal")
+    return full
 
 
 def validated(fields: Mapping[str, object]) -> ConvertOptions:

@@ -101,6 +101,13 @@ def tree_options(command: _Command) -> _Command:
                 "--drop", metavar="GLOB", multiple=True, help="Paths to drop as well. Repeatable."
             ),
             click.option(
+                "--secrets",
+                type=click.Choice(["scrub", "report", "fail", "keep"]),
+                default="scrub",
+                show_default=True,
+                help="What becomes of secrets; scrub takes out what identifies the machine.",
+            ),
+            click.option(
                 "--strict",
                 is_flag=True,
                 help="Fail, before anything is written, if content is lost that no rule names.",
@@ -122,6 +129,9 @@ def config_options(command: _Command) -> _Command:
     return _all(
         command,
         [
+            click.option(
+                "--service", metavar="NAME", help="Service to start, where there are several."
+            ),
             click.option("--entrypoint", metavar="COMMAND", help="Program to start."),
             click.option("--cmd", metavar="ARGUMENTS", help="Arguments that a user may replace."),
             click.option(
@@ -136,6 +146,23 @@ def config_options(command: _Command) -> _Command:
             ),
             click.option("--user", metavar="USER[:GROUP]", help="User to run as."),
             click.option("--workdir", metavar="PATH", help="Working directory."),
+            click.option(
+                "--volume",
+                "volume_paths",
+                metavar="PATH",
+                multiple=True,
+                help="Folder to name as a volume as well. Repeatable.",
+            ),
+            click.option(
+                "--volumes",
+                type=click.Choice(["declare", "extract", "none"]),
+                default="declare",
+                show_default=True,
+                help="What becomes of data folders of services.",
+            ),
+            click.option(
+                "--stop-signal", metavar="SIGNAL", help="Signal that ends it: SIGTERM, QUIT."
+            ),
             click.option(
                 "--label",
                 "labels",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from formats.core.finding import Finding
 from formats.core.origin import printable
+from formats.core.package import Package
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +172,76 @@ class Socket:
 
 
 @dataclass(frozen=True, slots=True)
+class Application:
+    """Software that was put on the system by hand, or that a runtime serves.
+
+    :ivar kind: ``java``, ``tomcat-webapp``, ``node``, ``python-venv``, ``php-site``, ``program``.
+    :ivar path: its file or folder in the tree.
+    :ivar version: as its own metadata has it.
+    :ivar runtime: what runs it: ``node 18``, ``/usr/bin/python3.11``.
+    :ivar start: how its own metadata says that it is started.
+    """
+
+    kind: str
+    name: str
+    path: bytes
+    evidence: Evidence
+    version: str | None = None
+    runtime: str | None = None
+    start: Command | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Something of the machine that does not work in a container, or not by itself.
+
+    :ivar kind: ``kernel-module``, ``sysctl``, ``remote-mount``, ``firewall``, ``address`` …
+    :ivar what: the thing: ``net.ipv4.ip_forward = 1``, ``nas:/export on /srv/data``.
+    :ivar advice: what to do instead, for a person.
+    """
+
+    kind: str
+    what: str
+    advice: str
+    evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class DataFolder:
+    """A folder that a service keeps its data in.
+
+    :ivar path: absolute, as a config has it.
+    :ivar service: as in :class:`Service`; None where it is not known whose it is.
+    """
+
+    path: str
+    evidence: Evidence
+    service: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user whom people log in as, or whom something was made for by hand.
+
+    :ivar shell: that of passwd(5).
+    """
+
+    name: str
+    uid: int
+    gid: int
+    home: str
+    shell: str
+    evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """Everything that was found out about a tree.
 
+    :ivar packages: what the databases of package managers have as installed.
+    :ivar obstacles: what will not work in a container, the same place never twice.
+    :ivar volumes: data folders of the services and applications that can be chosen.
+    :ivar accounts: people; accounts of daemons are left out.
     :ivar jobs: what cron would start.
     :ivar runtime_folders: what systemd-tmpfiles(8) would make below ``/run`` at boot.
     """
@@ -187,4 +255,9 @@ class Facts:
     jobs: tuple[Job, ...] = ()
     default_target: str | None = None
     runtime_folders: tuple[RuntimeFolder, ...] = ()
+    packages: tuple[Package, ...] = ()
+    applications: tuple[Application, ...] = ()
+    obstacles: tuple[Obstacle, ...] = ()
+    volumes: tuple[DataFolder, ...] = ()
+    accounts: tuple[Account, ...] = ()
     findings: tuple[Finding, ...] = ()

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from convert.opening import Progress, Source, opened, request_of
 from convert.options import ConvertOptions
-from convert.select import select_browsable
+from convert.select.root import select_browsable
 from formats.core.entry import Entry, Kind
 from formats.core.errors import UsageError, quoted
 from formats.core.source import BytesLike

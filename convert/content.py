@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 from convert.moved import MovedTree, SettledTree, path_of_prefix, single_top
 from convert.opening import open_base, request_of, source_config
 from convert.options import ConvertOptions
-from convert.select import select_root
 from convert.select.names import is_wrapping
 from formats.archives.facts import INTERPRETER, MACOS, PLATFORM, SOURCE_TREE
 from formats.core.errors import UnsupportedError, UsageError
@@ -159,6 +158,8 @@ def _of_packages(
 
 
 def _of_tree(artifact: Artifact, options: ConvertOptions) -> Content:
+    from convert.select.root import select_root  # noqa: PLC0415 - packages are put together without
+
     selected = select_root(artifact, request_of(options))
     tree = selected.tree
     nature = _nature(artifact, tree, is_system=selected.is_system)

@@ -13,7 +13,7 @@ from convert.layers.tar_file import write_tar
 from convert.losses import losses_in, refuse_losses, totals
 from convert.opening import Progress, Source, byte_counter, opened, request_of
 from convert.options import ConvertOptions
-from convert.select import select_volume
+from convert.select.root import select_volume
 from convert.trees import FilteredTree
 from formats.core.errors import UsageError
 from formats.core.finding import Finding

@@ -9,7 +9,6 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from convert.handover import second_engine
 from convert.images.reference import folder_of, is_image, is_stated_folder
 from convert.keys import read_keys
 from convert.oci.config import ImageConfig
@@ -141,6 +140,8 @@ def _in_cloud(source: str, options: OpenOptions, resources: ExitStack) -> Volume
 
 def request_of(options: OpenOptions) -> Request:
     """Return which tree ``options`` ask for."""
+    from convert.handover import second_engine  # noqa: PLC0415 - packages are read without it
+
     drop = options.drop if isinstance(options, ConvertOptions) else ()
     return Request(
         root=options.root,

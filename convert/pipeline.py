@@ -23,7 +23,6 @@ from convert.oci.write import LayerInput, check_base, check_codec, default_codec
 from convert.opening import Progress, Source, byte_counter, opened
 from convert.options import ConvertOptions
 from convert.plan import Decisions, Plan, make_plan
-from convert.structure import Part, structure
 from convert.version import VERSION
 from formats.core.errors import ConvertError
 from formats.core.finding import Finding
@@ -31,6 +30,7 @@ from formats.core.stacked import StackedTree
 from formats.core.tree import Tree
 
 if TYPE_CHECKING:
+    from convert.structure import Part
     from convert.verify import Verification
 
 DEFAULT_OPTIONS = ConvertOptions()
@@ -105,6 +105,8 @@ def inspect_artifact(
     :raises formats.core.errors.ConvertError: if a source cannot be opened at all. What cannot be
         converted, or not be read in part, is told in the result.
     """
+    from convert.structure import structure  # noqa: PLC0415 - nothing else needs it
+
     with opened(sources, options, progress) as artifact:
         decisions, problem = None, None
         try:

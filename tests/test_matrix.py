@@ -11,7 +11,7 @@ import pytest
 from convert.layers.tar import encode_tar
 from convert.options import ConvertOptions, Profile
 from convert.plan import make_plan
-from convert.select import select_volume
+from convert.select.root import select_volume
 from tests.images import matrix
 from tests.images.volumes import opened
 from tests.support.listing import difference, kernel_listing, tree_listing

@@ -14,33 +14,13 @@ from dataclasses import dataclass
 from convert.options import ConvertOptions
 from convert.packages.assemble import assemble
 from convert.packages.installed import installed_packages
-from convert.packages.matching import EVERY_ARCHITECTURE, STRONG, agrees, offered_by
-from convert.packages.pool import Pools, open_candidate, open_pools
-from convert.packages.resolve import Resolution, resolve
+from convert.packages.matching import STRONG, agrees, offered_by
 from formats.core.errors import AmbiguousError, UnsupportedError, UsageError
 from formats.core.finding import Action, Finding
 from formats.core.opener import Artifact
 from formats.core.package import Package, PackageSystem, Relation, Requirement
 from formats.core.tree import Tree, TreeIndex
 from formats.packages.tree import PackageTree
-
-_DEB_ARCHITECTURES = {
-    "386": "i386",
-    "ppc64le": "ppc64el",
-    "mips64le": "mips64el",
-    "mipsle": "mipsel",
-    "arm": "armhf",
-    "loong64": "loong64",
-}
-_RPM_ARCHITECTURES = {
-    "amd64": "x86_64",
-    "arm64": "aarch64",
-    "386": "i686",
-    "arm": "armv7hl",
-    "loong64": "loongarch64",
-}
-"""Architectures of images → those of packages, where they are not called the same."""
-_MOST_NAMED = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,31 +73,16 @@ def gather_packages(
         has_file = _files_of(packages, below)
         findings = (*_present(present), *_lacks(given, installed, has_file))
         return _together(packages, given, options, below, findings)
-    pools = open_pools(options.pools, artifact, options.spool)
-    architecture = _architecture(given, installed, options, pools)
-    resolution = resolve(
-        given,
-        options.packages,
-        pools,
-        installed,
-        architecture,
-        _files_of(packages, below),
+    from convert.packages.from_pools import take_from_pools  # noqa: PLC0415 - not without pools
+
+    taken = take_from_pools(
+        artifact, given, options, installed, _files_of(packages, below), is_alone=below is None
     )
-    context = artifact.lend()
-    opened = [open_candidate(addition.candidate, context) for addition in resolution.additions]
-    named = [
-        tree.package
-        for tree, addition in zip(opened, resolution.additions, strict=True)
-        if addition.is_named
-    ]
-    present += resolution.present
-    _refuse_nothing([*packages, *opened], present)
-    findings = (
-        *_told(resolution),
-        *_present(present),
-        *_essentials([*given, *(tree.package for tree in opened)], pools, below),
-    )
-    return _together([*packages, *opened], [*given, *named], options, below, findings)
+    present += taken.present
+    together = [*packages, *taken.packages]
+    _refuse_nothing(together, present)
+    findings = (*taken.findings, *_present(present), *taken.left_out)
+    return _together(together, [*given, *taken.named], options, below, findings)
 
 
 def _together(
@@ -172,44 +137,6 @@ def _files_of(packages: Sequence[PackageTree], below: TreeIndex | None) -> Calla
     return has_file
 
 
-def _architecture(
-    given: Sequence[Package],
-    installed: Sequence[Package],
-    options: ConvertOptions,
-    pools: Pools,
-) -> str:
-    """Return the architecture of the root: of what was given, the base, the platform, the pools.
-
-    :raises AmbiguousError: if nothing says it, and pools have several.
-    """
-    pooled = [candidate.package for candidate in pools.candidates]
-    for packages in (given, installed):
-        found = _native(packages)
-        if found:
-            return found[0]
-    system = next((package.system for package in (*given, *installed, *pooled)), None)
-    if options.platform is not None:
-        name = options.platform[1]
-        is_rpm = system is PackageSystem.RPM
-        return (_RPM_ARCHITECTURES if is_rpm else _DEB_ARCHITECTURES).get(name, name)
-    found = sorted(_native(pooled))
-    if len(found) > 1:
-        raise AmbiguousError(
-            f"the pools have packages for {', '.join(found[:_MOST_NAMED])}",
-            hint="name one: --platform linux/amd64",
-        )
-    return found[0] if found else ""
-
-
-def _native(packages: Sequence[Package]) -> list[str]:
-    """Return architectures, each once, in their order."""
-    return [
-        name
-        for name in dict.fromkeys(package.architecture for package in packages)
-        if name not in EVERY_ARCHITECTURE
-    ]
-
-
 def _identity(package: Package) -> tuple[PackageSystem, str, str, str]:
     return package.system, package.name, package.version, package.architecture
 
@@ -222,45 +149,10 @@ def _refuse_nothing(packages: Sequence[PackageTree], present: Sequence[Package])
         )
 
 
-def _told(resolution: Resolution) -> Iterator[Finding]:
-    for addition in resolution.additions:
-        package = addition.candidate.package
-        former = addition.former
-        place = f", in place of the base's {former.version}" if former is not None else ""
-        evidence = f"{package.version}, {addition.reason}{place}"
-        yield Finding("package-added", package.name.encode(), Action.ADDED, evidence)
-    for text in resolution.conflicts:
-        name = text.partition(" ")[0].encode()
-        yield Finding("package-conflict", name, Action.REPORTED, text)
-
-
 def _present(packages: Iterable[Package]) -> Iterator[Finding]:
     for package in packages:
         evidence = f"{package.version} is in the base already; it is not added again"
         yield Finding("package-present", package.name.encode(), Action.REPORTED, evidence)
-
-
-def _essentials(
-    packages: Sequence[Package], pools: Pools, below: TreeIndex | None
-) -> Iterator[Finding]:
-    """Tell which packages every system of the kind has, and this one will not.
-
-    They are not added: a container seldom needs them, and who wants them takes a base.
-    """
-    if below is not None:
-        return
-    there = {package.name for package in packages}
-    names = {
-        candidate.package.name
-        for candidate in pools.candidates
-        if candidate.package.is_essential and candidate.package.name not in there
-    }
-    if names:
-        evidence = (
-            f"essential packages that nothing depends on are not added: {', '.join(sorted(names))};"
-            " take a base, or name those that are needed with --with"
-        )
-        yield Finding("essential-left-out", b"", Action.REPORTED, evidence)
 
 
 def _lacks(

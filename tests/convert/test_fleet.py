@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from convert.select import select_root
+from convert.select.root import select_root
 from tests.formats.bundles.ami.server import REGION, clients, cloud, image_of, snapshot_of
 from tests.images import btrfs_layouts, rhel
 from tests.images.systems import Ext4, disk, root_files

@@ -14,7 +14,8 @@ from convert.handover import Libguestfs, second_engine
 from convert.opening import opened
 from convert.options import ConvertOptions, Engine
 from convert.plan import make_plan
-from convert.select import Request, select_root, select_volume
+from convert.select.request import Request
+from convert.select.root import select_root, select_volume
 from formats.core.errors import (
     ConvertError,
     CorruptError,

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from convert.select import Request, select_root
+from convert.select.request import Request
+from convert.select.root import select_root
 from formats.core.tree import TreeIndex
 from tests.images.btrfs_layouts import LAYOUTS, build
 from tests.images.volumes import opened

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from convert.select import Request, select_root
+from convert.select.request import Request
+from convert.select.root import select_root
 from formats.core.errors import AmbiguousError, UnsupportedError
 from formats.core.machine import Machine
 from formats.core.opener import Artifact, open_artifact

@@ -13,7 +13,8 @@ from typing import Never
 
 import pytest
 
-from convert.select import Request, select_browsable, select_root, select_volume
+from convert.select.request import Request
+from convert.select.root import select_browsable, select_root, select_volume
 from formats.core.errors import AmbiguousError, ConvertError, CorruptError, UnsupportedError
 from formats.core.finding import Finding
 from formats.core.limits import Limits

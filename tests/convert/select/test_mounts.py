@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from convert.select import Request, Selected, select_browsable, select_root
+from convert.select.request import Request
+from convert.select.root import Selected, select_browsable, select_root
 from formats.core.errors import ConvertError, EncryptedError, LimitError, UnsupportedError
 from formats.core.finding import Action
 from formats.core.opener import open_artifact

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from convert.select import Request, select_browsable, select_root, select_volume
+from convert.select.request import Request
+from convert.select.root import select_browsable, select_root, select_volume
 from formats.core.errors import AmbiguousError, ConvertError, UnsupportedError
 from formats.core.tree import Tree, TreeIndex
 from tests.images.systems import Ext4, Made, Part, disk, merged_root_files, root_files, usr_files

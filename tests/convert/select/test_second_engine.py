@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from convert.select import Request, select_root, select_volume
+from convert.select.request import Request
+from convert.select.root import select_root, select_volume
 from formats.core.errors import ConvertError, EncryptedError, UnsupportedError
 from formats.core.opener import Artifact, Node, open_artifact
 from formats.core.origin import Origin

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from convert.select import Request, Selected, select_root
+from convert.select.request import Request
+from convert.select.root import Selected, select_root
 from formats.core.errors import AmbiguousError, ConvertError
 from formats.core.opener import Artifact, open_artifact
 from formats.core.origin import Origin

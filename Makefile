@@ -33,7 +33,7 @@ format: $(STAMP) ## rewrite the code in the project's form
 types: $(STAMP)
 	$(BIN)/mypy
 
-unit: $(STAMP)
+unit: $(STAMP) ## the tests alone
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadscope
 
 bench: $(STAMP) ## ratios against the kernel and against libguestfs, measured in one run

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from convert.images.reference import folder_of, is_image, is_stated_folder
 from convert.keys import read_keys
-from convert.oci.config import ImageConfig
-from convert.oci.descriptor import Platform
 from convert.options import ConvertOptions, OpenOptions
 from convert.select.request import Request
 from formats.core.errors import UsageError
@@ -25,6 +23,8 @@ from formats.core.tree import Tree
 
 if TYPE_CHECKING:
     from convert.images.opening import OpenedImage
+    from convert.oci.config import ImageConfig
+    from convert.oci.descriptor import Platform
 
 Source: TypeAlias = str | PathLike[str]
 Progress: TypeAlias = Callable[[str, int, int], None]
@@ -76,6 +76,7 @@ def open_base(
     """
     from convert.images.opening import open_image  # noqa: PLC0415 - files are opened without it
     from convert.images.registry.access import RegistryAccess  # noqa: PLC0415 - likewise
+    from convert.oci.descriptor import Platform  # noqa: PLC0415 - files are opened without it
 
     if platform is None and isinstance(options, ConvertOptions) and options.platform:
         system, architecture, variant = options.platform

@@ -76,7 +76,8 @@ Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 class OpenOptions(BaseModel):
     """How an artifact is opened and which root is taken."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # The validator is built at the first use: each command needs that of one model only.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     root: str | None = Field(
         default=None,

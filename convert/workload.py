@@ -14,7 +14,8 @@ from convert.inspect.arch import (
     architecture_of_programs,
 )
 from convert.inspect.entrypoint import PATH, EntrypointDecision, decide_entrypoint
-from convert.inspect.facts import Architecture, Evidence, Facts, Service
+from convert.inspect.evidence import Evidence
+from convert.inspect.facts import Architecture, Facts, Service
 from convert.inspect.guest import Guest
 from convert.inspect.text import encoded
 from convert.inspect.tree import inspect_tree

@@ -15,7 +15,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from convert.inspect.facts import Architecture, Evidence
+from convert.inspect.evidence import Evidence
+from convert.inspect.facts import Architecture
 from convert.inspect.guest import Guest
 from formats.core.entry import Entry, Kind
 from formats.core.limits import MIB

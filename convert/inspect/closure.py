@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from convert.inspect import postgresql
 from convert.inspect.command_line import UnitName, expand_specifiers, specifiers
-from convert.inspect.facts import Evidence
+from convert.inspect.evidence import Evidence
 from convert.inspect.text import encoded
 from convert.inspect.unit_file import is_true, last
 from convert.inspect.units import Unit, UnitSet, name_of

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from convert.inspect.facts import Evidence, Job
+from convert.inspect.evidence import Evidence
+from convert.inspect.facts import Job
 from convert.inspect.guest import Guest
 from convert.inspect.text import can_be_said
 from formats.core.entry import Entry, Kind

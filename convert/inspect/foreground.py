@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 
 from convert.inspect.accounts import Accounts
 from convert.inspect.config_files import ConfigLine, config_lines
-from convert.inspect.facts import Evidence, Facts, Port, RuntimeFolder, Service
+from convert.inspect.evidence import Evidence
+from convert.inspect.facts import Facts, Port, RuntimeFolder, Service
 from convert.inspect.guest import Guest
 from convert.inspect.ports import ports_of
 from convert.inspect.programs import Program, is_umbrella, program_of

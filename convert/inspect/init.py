@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from convert.inspect.facts import Evidence, Init
+from convert.inspect.evidence import Evidence
+from convert.inspect.facts import Init
 from convert.inspect.guest import Guest
 from formats.core.entry import Kind
 

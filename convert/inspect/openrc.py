@@ -10,7 +10,8 @@ import re
 import shlex
 from collections.abc import Iterator
 
-from convert.inspect.facts import Command, Evidence, Service
+from convert.inspect.evidence import Evidence
+from convert.inspect.facts import Command, Service
 from convert.inspect.guest import Guest
 from convert.inspect.shell import Assignment, assignments
 from convert.inspect.text import can_be_said, encoded

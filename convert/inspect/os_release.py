@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 
 from convert.inspect.environment_file import variables_of
-from convert.inspect.facts import Evidence, OperatingSystem
+from convert.inspect.evidence import Evidence, OperatingSystem
 from convert.inspect.guest import Guest
 from convert.inspect.text import can_be_said
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from convert.inspect.config_files import ConfigLine
-from convert.inspect.facts import Evidence, Port, Service, Socket
+from convert.inspect.evidence import Evidence
+from convert.inspect.facts import Port, Service, Socket
 from convert.inspect.programs import Program
 
 _LOOPBACK = re.compile(r"127\.|localhost\b|\[?::1\b")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from convert.inspect.facts import Evidence
+from convert.inspect.evidence import Evidence
 from convert.inspect.guest import Guest
 
 UMBRELLA = "postgresql.service"

@@ -9,7 +9,8 @@ from convert.inspect.accounts import Accounts, User
 from convert.inspect.command_line import CommandLine, expand_specifiers, parse_commands, specifiers
 from convert.inspect.conditions import unmet_condition
 from convert.inspect.environment_file import variables_of
-from convert.inspect.facts import Command, Evidence, RuntimeFolder, Service
+from convert.inspect.evidence import Evidence
+from convert.inspect.facts import Command, RuntimeFolder, Service
 from convert.inspect.guest import Guest
 from convert.inspect.text import ARGUMENT_MAX, encoded
 from convert.inspect.unit_file import Setting, is_true, last, split_words, values

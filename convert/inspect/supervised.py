@@ -12,7 +12,8 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from convert.inspect.facts import Command, Evidence, Service
+from convert.inspect.evidence import Evidence
+from convert.inspect.facts import Command, Service
 from convert.inspect.guest import Guest
 from convert.inspect.shell import whole_lines
 from convert.inspect.text import can_be_said

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from convert.inspect.accounts import Accounts
 from convert.inspect.closure import started_units
-from convert.inspect.facts import Evidence, Port, Service, Socket
+from convert.inspect.evidence import Evidence
+from convert.inspect.facts import Port, Service, Socket
 from convert.inspect.guest import Guest
 from convert.inspect.service_unit import service_of
 from convert.inspect.unit_file import is_true, last, values

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 
 from convert.inspect.accounts import Accounts
-from convert.inspect.facts import Evidence, RuntimeFolder
+from convert.inspect.evidence import Evidence
+from convert.inspect.facts import RuntimeFolder
 from convert.inspect.guest import Guest
 from convert.inspect.unit_file import split_words
 from formats.core.entry import Entry

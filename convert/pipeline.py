@@ -26,6 +26,7 @@ from convert.plan import Decisions, Plan, make_plan
 from convert.version import VERSION
 from formats.core.errors import ConvertError
 from formats.core.finding import Finding
+from formats.core.opener import Artifact
 from formats.core.stacked import StackedTree
 from formats.core.tree import Tree
 
@@ -105,15 +106,22 @@ def inspect_artifact(
     :raises formats.core.errors.ConvertError: if a source cannot be opened at all. What cannot be
         converted, or not be read in part, is told in the result.
     """
+    with opened(sources, options, progress) as artifact:
+        return inspect_opened(artifact, options)[0]
+
+
+def inspect_opened(artifact: Artifact, options: ConvertOptions) -> tuple[Inspection, Plan | None]:
+    """Do the same for an artifact that is open; return the plan as well, where there is one."""
     from convert.structure import structure  # noqa: PLC0415 - nothing else needs it
 
-    with opened(sources, options, progress) as artifact:
-        decisions, problem = None, None
-        try:
-            decisions = make_plan(artifact, options).decisions
-        except ConvertError as error:
-            problem = error
-        return Inspection(structure(artifact), decisions, problem, tuple(artifact.findings))
+    plan, problem = None, None
+    try:
+        plan = make_plan(artifact, options)
+    except ConvertError as error:
+        problem = error
+    decisions = plan.decisions if plan is not None else None
+    seen = Inspection(structure(artifact), decisions, problem, tuple(artifact.findings))
+    return seen, plan
 
 
 def verify_artifact(

@@ -14,6 +14,7 @@ from convert.inspect.facts import Facts
 from convert.layers.representable import fit_layer
 from convert.losses import losses_in, totals
 from convert.options import ConvertOptions
+from convert.rules.ledger import Treated
 from convert.rules.normalise import normalise
 from convert.workload import decide_workload, inspect_content
 from formats.core.finding import Finding
@@ -66,11 +67,13 @@ class Plan:
     """A tree that can be encoded, and the decisions that led to it.
 
     :ivar base: the image that the tree's layer is put on.
+    :ivar treated: every path that the rules of the profile dropped or changed.
     """
 
     tree: Tree
     base: OpenedImage | None
     decisions: Decisions
+    treated: tuple[Treated, ...] = ()
 
 
 def make_plan(artifact: Artifact, options: ConvertOptions, notes: Sequence[Finding] = ()) -> Plan:
@@ -129,6 +132,7 @@ def make_plan(artifact: Artifact, options: ConvertOptions, notes: Sequence[Findi
             applied=normalised.findings,
             findings=findings,
         ),
+        normalised.treated,
     )
 
 

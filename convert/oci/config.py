@@ -148,15 +148,20 @@ class ImageConfig:
         """
         if sum(not entry.is_empty for entry in history) != len(diff_ids):
             raise ValueError("history and layers do not match")
-        fields: dict[str, JsonValue] = dict(self.platform.as_json())
-        fields["config"] = self._execution()
+        fields = self.as_json()
         fields["rootfs"] = {"type": "layers", "diff_ids": [str(item) for item in diff_ids]}
         fields["history"] = [entry.as_json() for entry in history]
+        return encode(fields)
+
+    def as_json(self) -> dict[str, JsonValue]:
+        """Return the config object without what is only known of written layers."""
+        fields: dict[str, JsonValue] = dict(self.platform.as_json())
+        fields["config"] = self._execution()
         if self.created is not None:
             fields["created"] = timestamp(self.created)
         if self.author is not None:
             fields["author"] = self.author
-        return encode(fields)
+        return fields
 
 
 def _check_port(port: str) -> None:

@@ -25,6 +25,13 @@ class Deed(NamedTuple):
     why: str
 
 
+class Treated(NamedTuple):
+    """One path that something was done to, as it was before."""
+
+    entry: Entry
+    deed: Deed
+
+
 @dataclass(slots=True)
 class _Tally:
     """What is told of one path.
@@ -58,6 +65,8 @@ class Ledger:
         self._groups: dict[tuple[bytes, Deed], _Group] = {}
         self._folders: dict[tuple[bytes, Deed], _Tally] = {}
         """The tallies that more can be counted in."""
+        self.treated: list[Treated] = []
+        """Every path, in the order of the tree."""
 
     def __bool__(self) -> bool:
         return bool(self._groups)
@@ -67,6 +76,7 @@ class Ledger:
 
         :param top: the path itself, or a folder around it that is told of instead.
         """
+        self.treated.append(Treated(entry, deed))
         tally = self._folders.get((top, deed)) or self._opened(entry, deed, top)
         if tally.path == entry.path:
             tally.is_own = True

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from convert.options import Profile
 from convert.rules.globs import PatternSet, State, components
-from convert.rules.ledger import Deed, Ledger
+from convert.rules.ledger import Deed, Ledger, Treated
 from convert.rules.places import Places
 from convert.rules.table import Rule, Verb, all_rules, rules_of
 from convert.trees import Decision, FilteredTree, Replacement
@@ -47,10 +47,14 @@ _NEW_FILE_MODE = 0o644
 
 @dataclass(frozen=True, slots=True)
 class Normalised:
-    """A tree without what the rules take out, and what that was."""
+    """A tree without what the rules take out, and what that was.
+
+    :ivar treated: every path that was dropped or changed; a finding may stand for many.
+    """
 
     tree: Tree
     findings: tuple[Finding, ...]
+    treated: tuple[Treated, ...] = ()
 
 
 def normalise(
@@ -73,7 +77,8 @@ def normalise(
     run = _Run(index, rules, drop, mount_points)
     tree = FilteredTree(index.tree, run.decide)
     findings = tuple(run.findings())
-    return Normalised(tree if run.ledger else index.tree, findings)
+    treated = tuple(run.ledger.treated)
+    return Normalised(tree if run.ledger else index.tree, findings, treated)
 
 
 def _check_keep(keep: Iterable[str]) -> None:

@@ -12,6 +12,7 @@ from convert.machine import machine_labels, machine_ports
 from convert.oci.config import ImageConfig, timestamp
 from convert.oci.descriptor import Platform
 from convert.options import ConvertOptions
+from convert.reasons import Confidence, Reason, Rejected
 from formats.core.errors import UnsupportedError
 from formats.core.machine import Machine
 from formats.core.origin import Origin
@@ -24,20 +25,6 @@ LABEL_TITLE = "org.opencontainers.image.title"
 LABEL_VERSION = "org.opencontainers.image.version"
 LABEL_CREATED = "org.opencontainers.image.created"
 LABEL_SERVICE = "dev.oci-convert.service"
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """Why one field of the config is what it is.
-
-    :ivar field: as the option that overrides it is called: ``entrypoint``, ``port``, ``user``.
-    :ivar value: as that option would take it; "" for a field that is not set.
-    :ivar why: the decisive sentence first.
-    """
-
-    field: str
-    value: str
-    why: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +85,19 @@ def decide_config(
         platform_reason,
         *_command_reasons(config, decision, options),
         *_port_reasons(config, decision, options, machine, below),
-        Reason("user", user or "root", _why_user(decision, options, below)),
+        _user_reason(user, decision, options, below),
         *_environment_reasons(decision, options, environment, below),
-        *_optional("workdir", workdir, _why_workdir(decision, options, below)),
+        *_optional(
+            "workdir",
+            workdir,
+            _why_workdir(decision, options, below),
+            _overridden(decision.working_dir, options.workdir),
+        ),
         *_optional(
             "stop-signal",
             stop_signal,
             _BY_OPTION if options.stop_signal is not None else decision.evidence[:1],
+            _overridden(_stop_signal(decision, options), options.stop_signal),
         ),
     )
     return ConfigDecision(config, reasons)
@@ -116,18 +109,21 @@ def _platform(
     if options.platform is not None:
         system, architecture, variant = options.platform
         platform = Platform(architecture, system, variant)
-        return platform, Reason("platform", str(platform), _BY_OPTION)
+        name = facts.architecture.name
+        found = Platform(name, variant=facts.architecture.variant) if name is not None else None
+        rejected = _overridden(str(found) if found is not None else None, str(platform))
+        return platform, Reason("platform", str(platform), _BY_OPTION, rejected=rejected)
     if below is not None:
         return below.platform, Reason("platform", str(below.platform), (_BY_IMAGE,))
-    found = facts.architecture
-    if found.name is None:
+    stated = facts.architecture
+    if stated.name is None:
         raise UnsupportedError(
-            f"nothing in it tells for which processor it is made: {found.reason}",
+            f"nothing in it tells for which processor it is made: {stated.reason}",
             origin=origin,
             hint="say so, with --platform linux/amd64 for example",
         )
-    platform = Platform(found.name, variant=found.variant)
-    return platform, Reason("platform", str(platform), (str(found.evidence),))
+    platform = Platform(stated.name, variant=stated.variant)
+    return platform, Reason("platform", str(platform), (str(stated.evidence),))
 
 
 def _command(
@@ -218,13 +214,20 @@ def _command_reasons(
 ) -> Iterator[Reason]:
     by_option = options.entrypoint is not None
     why = _BY_OPTION if by_option else decision.evidence
+    confidence = Confidence.HIGH if by_option else decision.confidence
+    losers = tuple(Rejected(loser.name, loser.reason) for loser in decision.losers)
     if config.entrypoint:
-        yield Reason("entrypoint", shlex.join(config.entrypoint), why)
-        why = why[:1]
+        given = shlex.join(config.entrypoint)
+        rejected = _overridden(shlex.join(decision.entrypoint), given) if by_option else ()
+        yield Reason("entrypoint", given, why, confidence, (*rejected, *losers))
+        why, losers = why[:1], ()
     if options.cmd is not None:
-        why = _BY_OPTION
+        why, confidence = _BY_OPTION, Confidence.HIGH
     if config.cmd or not config.entrypoint:
-        yield Reason("cmd", shlex.join(config.cmd or ()), why)
+        given = shlex.join(config.cmd or ())
+        is_given = by_option or options.cmd is not None
+        rejected = _overridden(shlex.join(decision.cmd), given) if is_given else ()
+        yield Reason("cmd", given, why, confidence, (*rejected, *losers))
 
 
 def _port_reasons(
@@ -239,8 +242,32 @@ def _port_reasons(
     evidence |= {str(port): str(port.evidence) for port in decision.ports}
     if below is not None:
         evidence = dict.fromkeys(below.exposed_ports, _BY_IMAGE) | evidence
+    sure = {str(port): Confidence(port.confidence) for port in decision.ports}
+    if not options.ports:
+        for port in config.exposed_ports:
+            yield Reason("port", port, (evidence[port],), sure.get(port, Confidence.HIGH))
+        return
+    others = tuple(
+        Rejected(port, f"the ports are given as options; {where}")
+        for port, where in evidence.items()
+        if port not in config.exposed_ports
+    )
     for port in config.exposed_ports:
-        yield Reason("port", port, _BY_OPTION if options.ports else (evidence[port],))
+        yield Reason("port", port, _BY_OPTION, rejected=others)
+        others = ()
+
+
+def _user_reason(
+    user: str, decision: EntrypointDecision, options: ConvertOptions, below: ImageConfig | None
+) -> Reason:
+    is_said = options.user is not None or decision.user is not None or decision.service is not None
+    return Reason(
+        "user",
+        user or "root",
+        _why_user(decision, options, below),
+        Confidence.HIGH if is_said else Confidence.MEDIUM,
+        _overridden(decision.user, options.user),
+    )
 
 
 def _why_user(
@@ -273,6 +300,7 @@ def _environment_reasons(
 ) -> Iterator[Reason]:
     given = {item.partition("=")[0] for item in options.env}
     of_base = _pairs(below.env) if below is not None else {}
+    found = dict(decision.env)
     for name, value in environment.items():
         why: tuple[str, ...]
         if name in given:
@@ -283,9 +311,20 @@ def _environment_reasons(
             why = ("the search path of a login; runtimes need one",)
         else:
             why = decision.evidence[:1]
-        yield Reason("env", f"{name}={value}", why)
+        decided = f"{name}={found[name]}" if name in found else None
+        rejected = _overridden(decided, f"{name}={value}") if name in given else ()
+        yield Reason("env", f"{name}={value}", why, rejected=rejected)
 
 
-def _optional(field: str, value: str, why: tuple[str, ...]) -> Iterator[Reason]:
+def _optional(
+    field: str, value: str, why: tuple[str, ...], rejected: tuple[Rejected, ...]
+) -> Iterator[Reason]:
     if value:
-        yield Reason(field, value, why)
+        yield Reason(field, value, why, rejected=rejected)
+
+
+def _overridden(decided: str | None, given: str | None) -> tuple[Rejected, ...]:
+    """Return what would have been decided, where an option says otherwise."""
+    if given is None or not decided or decided == given:
+        return ()
+    return (Rejected(decided, "an option says otherwise"),)

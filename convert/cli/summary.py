@@ -6,12 +6,12 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
 from convert.cli.output import human_size, table
-from convert.configuration import Reason
 from convert.export import Export
 from convert.inspect.entrypoint import Loser
 from convert.layers.compress import Codec
 from convert.pipeline import Conversion, Inspection
 from convert.plan import Decisions
+from convert.reasons import Confidence, Reason
 from convert.report.counts import counted
 from convert.structure import Part
 from convert.verify import Verification
@@ -191,7 +191,10 @@ def _reasons(reasons: Iterable[Reason]) -> Iterator[str]:
     for reason in reasons:
         if reason.field in _QUIET_FIELDS and reason.value.startswith("PATH="):
             continue
-        yield from _wrapped(f"  {reason.field:<12}", reason.value or "none")
+        unsure = (
+            "" if reason.confidence is Confidence.HIGH else f"  ({reason.confidence} confidence)"
+        )
+        yield from _wrapped(f"  {reason.field:<12}", (reason.value or "none") + unsure)
         for sentence in reason.why:
             if sentence in told:
                 continue

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from convert.inspect.entrypoint import PATH, EntrypointDecision
 from convert.inspect.guest import Guest
 from convert.inspect.text import can_be_said
+from convert.reasons import Confidence
 from formats.core.entry import Entry, Kind, join
 from formats.core.origin import printable
 from formats.core.tree import TreeIndex
@@ -44,7 +45,7 @@ class Application:
 def decide_application(application: Application) -> EntrypointDecision:
     """Choose what to start; nothing, with the reason, where that would be a guess."""
     if application.script is not None:
-        return _program(application.script, "it is the script")
+        return _program(application.script, "it is the script", Confidence.HIGH)
     of_procfile = _of_procfile(application)
     if of_procfile is not None:
         return of_procfile
@@ -62,15 +63,17 @@ def decide_application(application: Application) -> EntrypointDecision:
 
 
 def _nothing(why: str) -> EntrypointDecision:
-    return EntrypointDecision((), (), (f"nothing to start: {why}",))
+    return EntrypointDecision((), (), (f"nothing to start: {why}",), Confidence.LOW)
 
 
-def _program(path: bytes, why: str) -> EntrypointDecision:
+def _program(
+    path: bytes, why: str, confidence: Confidence = Confidence.MEDIUM
+) -> EntrypointDecision:
     shown = f"/{printable(path)}"
     word = "/" + path.decode("utf-8", "surrogateescape")
     if not can_be_said(word):
         return _nothing(f"the name of {shown} cannot be written into a config")
-    return EntrypointDecision((word,), (), (f"{shown}: {why}",))
+    return EntrypointDecision((word,), (), (f"{shown}: {why}",), confidence)
 
 
 def _of_procfile(application: Application) -> EntrypointDecision | None:

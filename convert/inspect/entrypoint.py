@@ -10,6 +10,7 @@ from convert.inspect.facts import Facts, Init, Port, RuntimeFolder, Service
 from convert.inspect.foreground import Form, NeedsInit, foreground_form
 from convert.inspect.guest import Guest
 from convert.inspect.text import can_be_said
+from convert.reasons import Confidence
 from formats.core.entry import Kind
 from formats.core.origin import printable
 from formats.core.tree import TreeIndex
@@ -50,6 +51,7 @@ class EntrypointDecision:
     entrypoint: tuple[str, ...]
     cmd: tuple[str, ...]
     evidence: tuple[str, ...]
+    confidence: Confidence = Confidence.HIGH
     user: str | None = None
     working_dir: str | None = None
     env: tuple[tuple[str, str], ...] = (("PATH", PATH),)
@@ -155,6 +157,7 @@ def _one_service(form: Form) -> EntrypointDecision:
     return EntrypointDecision(
         entrypoint=form.argv[:1],
         cmd=form.argv[1:],
+        confidence=Confidence.LOW if service.is_last_resort else Confidence.HIGH,
         user=form.user,
         working_dir=_folder_name(service.working_dir),
         env=tuple(sorted(environment.items())),
@@ -189,6 +192,7 @@ def _init_system(init: Init, forms: list[Form], why: str) -> EntrypointDecision:
     return EntrypointDecision(
         entrypoint=(init.path,),
         cmd=(),
+        confidence=Confidence.MEDIUM,
         env=(("PATH", PATH), ("container", "oci")),
         ports=tuple(ports[key] for key in sorted(ports)),
         stop_signal=_SYSTEMD_STOP_SIGNAL if init.name == "systemd" else None,
@@ -201,8 +205,9 @@ def _shell(index: TreeIndex, why: str) -> EntrypointDecision:
         entry = index.resolve(shell.encode())
         if entry is not None and entry.kind in {Kind.FILE, Kind.HARDLINK} and entry.mode & 0o111:
             cmd = (shell, "sh") if shell.endswith("busybox") else (shell,)
-            return EntrypointDecision((), cmd, (f"a shell: {why}",))
-    return EntrypointDecision((), (), (f"nothing to start: {why}, and there is no shell",))
+            return EntrypointDecision((), cmd, (f"a shell: {why}",), Confidence.LOW)
+    evidence = f"nothing to start: {why}, and there is no shell"
+    return EntrypointDecision((), (), (evidence,), Confidence.LOW)
 
 
 def _why_nothing(facts: Facts) -> str:

@@ -17,6 +17,7 @@ from convert.inspect.facts import Facts
 from convert.oci.problems import Code
 from convert.pipeline import Conversion, Inspection
 from convert.plan import Decisions
+from convert.reasons import Confidence, Reason
 from convert.report.counts import counted
 from convert.structure import Part
 from convert.verify import Verification
@@ -142,12 +143,32 @@ class SystemDocument(_Document):
     evidence: str
 
 
+class RejectedDocument(_Document):
+    """A candidate that lost."""
+
+    value: str
+    why: str
+
+
 class DecisionDocument(_Document):
     """One field of the config, and why it is so."""
 
     field: str
     value: str
     why: list[str]
+    confidence: str = Field(description=f"{', '.join(item.value for item in Confidence)}")
+    rejected: list[RejectedDocument] = Field(description="what it could have been")
+
+    @classmethod
+    def of(cls, reason: Reason) -> Self:
+        """Return the decision's document."""
+        return cls(
+            field=reason.field,
+            value=reason.value,
+            why=list(reason.why),
+            confidence=reason.confidence.value,
+            rejected=[RejectedDocument(value=item.value, why=item.why) for item in reason.rejected],
+        )
 
 
 class PackageDocument(_Document):
@@ -210,10 +231,7 @@ class DecisionsDocument(_Document):
                 for job in decisions.facts.jobs
             ],
             not_chosen={loser.name: loser.reason for loser in decisions.entrypoint.losers},
-            config=[
-                DecisionDocument(field=reason.field, value=reason.value, why=list(reason.why))
-                for reason in decisions.config.reasons
-            ],
+            config=[DecisionDocument.of(reason) for reason in decisions.config.reasons],
             entries=decisions.entries,
             content_bytes=decisions.content_bytes,
             applied=counted(decisions.applied),

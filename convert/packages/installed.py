@@ -18,6 +18,7 @@ from formats.core.package import Package, PackageSystem
 from formats.core.tree import TreeIndex
 from formats.packages.deb.control import describe as describe_deb
 from formats.packages.deb.stanzas import parse_stanza, read_stanzas
+from formats.packages.rpm.header import Header
 from formats.packages.rpm.package import describe as describe_rpm
 
 _DPKG = b"var/lib/dpkg/status"
@@ -28,9 +29,9 @@ _INSTALLED = frozenset({"installed", "triggers-awaited", "triggers-pending"})
 _DEB_FACTS = ("multi-arch", "priority")
 _RPM_FOLDERS = (b"usr/lib/sysimage/rpm", b"var/lib/rpm", b"usr/share/rpm")
 """Of present distributions, of older ones, and of ostree."""
-_APK = (b"lib/apk/db/installed", b"usr/lib/apk/db/installed")
-_PACMAN = b"var/lib/pacman/local"
-_DATABASE_BYTES = GIB
+APK_DATABASES = (b"lib/apk/db/installed", b"usr/lib/apk/db/installed")
+PACMAN_FOLDER = b"var/lib/pacman/local"
+DATABASE_BYTES = GIB
 
 
 def installed_packages(index: TreeIndex) -> tuple[Package, ...]:
@@ -54,7 +55,7 @@ def _dpkg(index: TreeIndex) -> Iterator[Package]:
 
 
 def _stanzas(index: TreeIndex, path: bytes) -> Iterator[Mapping[str, str]]:
-    text = index.content(path, _DATABASE_BYTES)
+    text = index.content(path, DATABASE_BYTES)
     origin = file_origin(index.tree.origin, path)
     for stanza in read_stanzas([text or b""], origin, index.limits):
         try:
@@ -71,7 +72,17 @@ def _deb(index: TreeIndex, fields: Mapping[str, str], path: bytes) -> Package:
 
 
 def _rpm(index: TreeIndex) -> Iterator[Package]:
-    """Yield the packages of the first database there is: others are left behind by conversions."""
+    for header in rpm_headers(index):
+        package = describe_rpm(header, ())
+        if package.name != "gpg-pubkey":  # keys are kept as if they were packages
+            yield package
+
+
+def rpm_headers(index: TreeIndex) -> Iterator[Header]:
+    """Yield the headers of the first database there is: others are left behind by conversions.
+
+    :raises ConvertError: as :func:`installed_packages` says.
+    """
     from formats.packages.rpm.installed.headers import (  # noqa: PLC0415 - few roots have one
         FILES,
         LOG,
@@ -82,21 +93,20 @@ def _rpm(index: TreeIndex) -> Iterator[Package]:
     places = ((folder, name) for folder in _RPM_FOLDERS for name in FILES)
     for folder, name in places:
         path = folder + b"/" + name
-        data = index.content(path, _DATABASE_BYTES)
+        data = index.content(path, DATABASE_BYTES)
         if not data:
             continue
-        log = index.content(folder + b"/" + LOG, _DATABASE_BYTES) if name == SQLITE else None
+        log = index.content(folder + b"/" + LOG, DATABASE_BYTES) if name == SQLITE else None
         origin = file_origin(index.tree.origin, path)
-        for header in read_headers(name, data, log or b"", origin, index.limits):
-            package = describe_rpm(header, ())
-            if package.name != "gpg-pubkey":  # keys are kept as if they were packages
-                yield package
+        yield from read_headers(name, data, log or b"", origin, index.limits)
         return
 
 
 def _apk(index: TreeIndex) -> Iterator[Package]:
     """Yield the packages of apk: paragraphs of lines like ``P:musl``."""
-    text = next((text for path in _APK if (text := index.content(path, _DATABASE_BYTES))), b"")
+    text = next(
+        (text for path in APK_DATABASES if (text := index.content(path, DATABASE_BYTES))), b""
+    )
     for paragraph in text.decode("utf-8", "surrogateescape").split("\n\n"):
         fields: dict[str, str] = {}
         for line in paragraph.split("\n"):
@@ -110,7 +120,7 @@ def _apk(index: TreeIndex) -> Iterator[Package]:
 
 def _pacman(index: TreeIndex) -> Iterator[Package]:
     """Yield the packages of pacman: of each a folder with a file ``desc``."""
-    for folder in index.children(_PACMAN):
+    for folder in index.children(PACMAN_FOLDER):
         text = index.content(folder.path + b"/desc") or b""
         fields: dict[str, str] = {}
         for paragraph in text.decode("utf-8", "surrogateescape").split("\n\n"):

@@ -106,7 +106,7 @@ class ImageConfig:
         names = [item.partition("=")[0] for item in self.env]
         for item in self.env:
             if not _ENV.fullmatch(item):
-                raise UsageError(f"{quoted(item)} is not NAME=value")
+                raise UsageError(f"{quoted(_name(item))} is not NAME=value")
         if len(set(names)) != len(names):
             raise UsageError("an environment variable is set twice")
         for port in self.exposed_ports:
@@ -170,13 +170,19 @@ def _check_port(port: str) -> None:
         raise UsageError(f"{quoted(port)} is not a port", hint="80, 80/tcp or 53/udp")
 
 
+def _name(text: str) -> str:
+    """Return what of a text may be shown: a value after ``=`` may be secret."""
+    name, separator, _ = text.partition("=")
+    return f"{name}=…" if separator else name
+
+
 def _check_text(text: str) -> None:
     if "\0" in text:
-        raise UsageError(f"{quoted(text)} holds a NUL, which no process can be given")
+        raise UsageError(f"{quoted(_name(text))} holds a NUL, which no process can be given")
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise UsageError(
-            f"{quoted(text)} is not Unicode, which JSON cannot hold",
+            f"{quoted(_name(text))} is not Unicode, which JSON cannot hold",
             hint="set the value explicitly",
         ) from error

@@ -56,6 +56,7 @@ class FindingDocument(_Document):
     path: str
     action: str
     evidence: str
+    line: int | None = Field(description="of the file, where it is about one")
 
     @classmethod
     def of(cls, finding: Finding) -> Self:

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeGuard
 
 from pydantic import (
     BaseModel,
@@ -70,7 +70,36 @@ def _words(value: object) -> object:
 
 _SIGNALS = frozenset(item.name for item in signal.Signals)
 
-Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+Words = Annotated[tuple[str, ...], BeforeValidator(_words, json_schema_input_type=str | list[str])]
+
+
+def _pairs(value: object) -> object:
+    """Take pairs as a mapping as well, as a file has them."""
+    return tuple(f"{name}={text}" for name, text in value.items()) if _is_mapping(value) else value
+
+
+def _is_mapping(value: object) -> TypeGuard[Mapping[str, object]]:
+    return isinstance(value, Mapping)
+
+
+Pairs = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_pairs, json_schema_input_type=list[str] | dict[str, str | int | bool]),
+]
+
+
+def _platform(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    parts = value.split("/")
+    if len(parts) not in {2, 3} or not all(parts):
+        raise ValueError(f"'{value}' is not of the form linux/amd64 or linux/arm/v7")
+    return (*parts, None)[:3]
+
+
+Platform = Annotated[
+    tuple[str, str, str | None], BeforeValidator(_platform, json_schema_input_type=str)
+]
 
 
 class OpenOptions(BaseModel):
@@ -132,13 +161,15 @@ class ConvertOptions(OpenOptions):
     )
     compression: Codec | None = Field(
         default=None,
-        description="default: what readers of the destination expect",
+        description="how layers are compressed; default: as readers of the destination expect",
     )
     level: int | None = Field(default=None, description="compression level; default: the codec's")
     jobs: int = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=1, le=64, description="threads to use"
     )
-    profile: Profile = Profile.CONTAINER
+    profile: Profile = Field(
+        default=Profile.CONTAINER, description="how much of the machine is taken out"
+    )
     keep: tuple[str, ...] = Field(default=(), description="rules that are not applied")
     drop: tuple[str, ...] = Field(default=(), description="path patterns that are dropped as well")
     secrets: Secrets = Field(default=Secrets.SCRUB, description="what becomes of secrets")
@@ -155,14 +186,14 @@ class ConvertOptions(OpenOptions):
     strict: bool = Field(
         default=False, description="fail, before anything is written, if content is lost"
     )
-    entrypoint: Words | None = None
-    cmd: Words | None = None
-    env: tuple[str, ...] = Field(default=(), description="NAME=value")
+    entrypoint: Words | None = Field(default=None, description="program to start")
+    cmd: Words | None = Field(default=None, description="arguments that a user may replace")
+    env: Pairs = Field(default=(), description="NAME=value")
     ports: tuple[str, ...] = Field(default=(), description="NUMBER[/tcp|/udp|/sctp]")
-    user: str | None = None
-    workdir: str | None = None
-    labels: tuple[str, ...] = Field(default=(), description="NAME=value")
-    platform: tuple[str, str, str | None] | None = Field(
+    user: str | None = Field(default=None, description="USER[:GROUP] to run as")
+    workdir: str | None = Field(default=None, description="working directory")
+    labels: Pairs = Field(default=(), description="NAME=value")
+    platform: Platform | None = Field(
         default=None,
         description="OS/ARCHITECTURE[/VARIANT]; default: the guest's",
     )
@@ -180,16 +211,6 @@ class ConvertOptions(OpenOptions):
     @classmethod
     def _are_ports(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(_port(item) for item in value)
-
-    @field_validator("platform", mode="before")
-    @classmethod
-    def _is_platform(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        parts = value.split("/")
-        if len(parts) not in {2, 3} or not all(parts):
-            raise ValueError(f"'{value}' is not of the form linux/amd64 or linux/arm/v7")
-        return (*parts, None)[:3]
 
     @field_validator("prefix")
     @classmethod

@@ -14,7 +14,7 @@ import click
 from pydantic import BaseModel
 
 from convert.cli.main import cli
-from convert.report import documents
+from convert.report.schemas import DOCUMENTS
 from convert.rules.reference import rule_rows
 from formats.core.reader import Category, Reader
 from formats.core.registry import default_registry
@@ -105,20 +105,14 @@ def rules_page() -> str:
 
 def json_page() -> str:
     """Return ``json.md``."""
-    pages: dict[str, type[BaseModel]] = {
-        "convert run --json": documents.RunDocument,
-        "convert inspect --json": documents.InspectDocument,
-        "convert export --json": documents.ExportDocument,
-        "convert verify --json": documents.VerifyDocument,
-    }
     parts = [
         "# JSON documents\n",
         _NOTE,
         _JSON_INTRODUCTION,
     ]
     seen: set[type[BaseModel]] = set()
-    for command, model in pages.items():
-        parts.append(f"## `{command}`\n")
+    for command, model in DOCUMENTS.items():
+        parts.append(f"## `convert {command} --json`\n")
         parts += _model_tables(model, seen)
     return "\n".join(parts)
 

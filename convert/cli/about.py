@@ -48,6 +48,19 @@ def formats_command(as_json: bool, quiet: bool) -> None:
     emit_table((f"  {reader.name}", reader.category.value, reader.doc.title) for reader in refused)
 
 
+@click.command("schema")
+@click.argument("what", metavar="[options|COMMAND]", default="options")
+def schema_command(what: str) -> None:
+    """Print a JSON schema: of the file that --config takes, or of what COMMAND --json prints."""
+    from convert.report.schemas import DOCUMENTS, OPTIONS, json_schema
+
+    if what not in {OPTIONS, *DOCUMENTS}:
+        raise UsageError(
+            f"there is no schema of '{what}'", hint=f"there are: {OPTIONS}, {', '.join(DOCUMENTS)}"
+        )
+    emit_json(json_schema(what))
+
+
 @click.command("doctor")
 @json_option
 @quiet_option

@@ -9,6 +9,8 @@ from typing import Final, TypeVar
 
 import click
 
+from convert.cli.wanted import CONFIG_FILE
+
 _Command = TypeVar("_Command", bound=Callable[..., object])
 
 EPOCH_VARIABLE: Final = "SOURCE_DATE_EPOCH"
@@ -77,6 +79,14 @@ def opening_options(command: _Command) -> _Command:
                 metavar="DIR",
                 type=click.Path(file_okay=False, path_type=Path),
                 help="Where decompressed copies are put for a while.",
+            ),
+            click.option(
+                "--config",
+                CONFIG_FILE,
+                metavar="FILE",
+                type=click.Path(dir_okay=False),
+                help="Options from a file, .json or .toml; what is given here goes before it."
+                " 'convert schema' describes it.",
             ),
         ],
     )

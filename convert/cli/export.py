@@ -12,6 +12,7 @@ from convert.cli.output import (
     quiet_option,
 )
 from convert.cli.progress import TerminalProgress
+from convert.cli.wanted import wanted_options
 
 
 @click.command("export")
@@ -42,9 +43,8 @@ def export_command(
       dir:PATH    files below a new folder
     """
     from convert.export import export_artifact
-    from convert.options import validated
 
-    wanted = validated(options)
+    wanted = wanted_options(options)
     output = binary_stdout(destination, as_json=as_json)
     with TerminalProgress(enabled=not quiet) as progress:
         done = export_artifact(

@@ -17,6 +17,7 @@ from convert.cli.arguments import (
 )
 from convert.cli.output import emit_document, emit_json, json_option, quiet_option
 from convert.cli.progress import TerminalProgress
+from convert.cli.wanted import wanted_options
 
 
 @click.command("inspect")
@@ -35,11 +36,10 @@ def inspect_command(
     Exit code 0 where it can be converted; else the code that run would end with.
     """
     from convert.cli.summary import summary_of_inspection
-    from convert.options import validated
     from convert.pipeline import inspect_artifact
     from convert.report.documents import InspectDocument
 
-    wanted = validated(options)
+    wanted = wanted_options(options)
     with TerminalProgress(enabled=not quiet) as progress:
         seen = inspect_artifact(sources, wanted, progress=progress)
     if as_json:
@@ -85,12 +85,10 @@ def ls_command(
     """
     from convert.browse import listed
     from convert.cli.listing import as_object, long_line, short_line
-    from convert.options import validated
 
+    wanted = wanted_options(options)
     with TerminalProgress(enabled=not quiet) as progress:
-        entries = listed(
-            (source, *further), path, validated(options), recursive=recursive, progress=progress
-        )
+        entries = listed((source, *further), path, wanted, recursive=recursive, progress=progress)
     if as_json:
         emit_json([as_object(entry) for entry in entries])
     elif not quiet:
@@ -120,11 +118,11 @@ def cat_command(
     """
     from convert.browse import content
     from convert.cli.listing import as_object
-    from convert.options import validated
 
+    wanted = wanted_options(options)
     with (
         TerminalProgress(enabled=not quiet) as progress,
-        content((source, *further), path, validated(options), progress=progress) as (entry, chunks),
+        content((source, *further), path, wanted, progress=progress) as (entry, chunks),
     ):
         if as_json:
             data = base64.b64encode(b"".join(chunks)).decode("ascii")

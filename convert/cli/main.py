@@ -28,6 +28,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "cat": ("convert.cli.look", "Print a file inside an artifact."),
     "verify": ("convert.cli.verify", "Recompute every claim of an image."),
     "formats": ("convert.cli.about", "List the formats that can be read."),
+    "schema": ("convert.cli.about", "Print the JSON schema of options files and of output."),
     "doctor": ("convert.cli.about", "Check this machine: what is missing and how to get it."),
     "completion": ("convert.cli.about", "Print the completion script for a shell."),
 }

@@ -21,6 +21,7 @@ from convert.cli.output import (
     write_report,
 )
 from convert.cli.progress import TerminalProgress
+from convert.cli.wanted import wanted_options
 
 
 @click.command("run")
@@ -63,10 +64,9 @@ def run_command(
       docker-archive:FILE[:NAME:TAG]   what docker save writes
     A FILE of - is standard output.
     """
-    from convert.options import validated
     from convert.pipeline import convert_artifact
 
-    wanted = validated(options)
+    wanted = wanted_options(options)
     output = binary_stdout(destination, as_json=as_json)
     with TerminalProgress(enabled=not quiet) as progress:
         done = convert_artifact(sources, destination, wanted, progress=progress, stdout=output)

@@ -7,6 +7,7 @@ import click
 from convert.cli.arguments import content_options, opening_options, tree_options
 from convert.cli.output import emit_document, json_option, quiet_option
 from convert.cli.progress import TerminalProgress
+from convert.cli.wanted import wanted_options
 from formats.core.errors import VerificationError
 
 
@@ -27,11 +28,10 @@ def verify_command(
     --keep and --drop as to run. Exit code 8 if anything differs.
     """
     from convert.cli.summary import summary_of_verification
-    from convert.options import validated
     from convert.pipeline import verify_artifact
     from convert.report.documents import VerifyDocument
 
-    wanted = validated(options)
+    wanted = wanted_options(options)
     with TerminalProgress(enabled=not quiet) as progress:
         found = verify_artifact(image, sources, wanted, progress=progress)
     if as_json:

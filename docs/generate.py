@@ -160,6 +160,7 @@ _PLAIN_TYPES: dict[object, str] = {
     str: "text",
     int: "number",
     bool: "true or false",
+    object: "anything",
     type(None): "null",
 }
 

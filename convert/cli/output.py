@@ -19,18 +19,6 @@ if TYPE_CHECKING:
 
 _Command = TypeVar("_Command", bound=Callable[..., object])
 
-_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
-
-
-def human_size(count: int) -> str:
-    """Return a size for people, in powers of 1000: ``182.4 MB``."""
-    value = float(count)
-    for unit in _UNITS:
-        if value < 1000 or unit == _UNITS[-1]:
-            return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    raise AssertionError("the last unit takes everything")
-
 
 def emit_json(value: object) -> None:
     """Print one JSON document on stdout: two spaces of indent, keys as they come."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
-from convert.cli.output import human_size, table
+from convert.cli.output import table
 from convert.export import Export
 from convert.inspect.entrypoint import Loser
 from convert.layers.compress import Codec
@@ -13,6 +13,7 @@ from convert.pipeline import Conversion, Inspection
 from convert.plan import Decisions
 from convert.reasons import Confidence, Reason
 from convert.report.counts import counted
+from convert.report.words import human_size
 from convert.structure import Part
 from convert.verify import Verification
 from formats.core.finding import Action, Finding

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from convert.options import ConvertOptions
 from convert.report import documents
+from convert.report.planned import PlanDocument
 
 OPTIONS: Final = "options"
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -15,6 +16,7 @@ _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 DOCUMENTS: Final[dict[str, type[BaseModel]]] = {
     "run": documents.RunDocument,
     "inspect": documents.InspectDocument,
+    "plan": PlanDocument,
     "export": documents.ExportDocument,
     "verify": documents.VerifyDocument,
 }

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.images import tiny
+from tests.images import tiny, tiny_packages
 from tests.support.programs import need
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,6 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     need("mke2fs", "sfdisk", "qemu-img", "busybox")
     place = tmp_path_factory.mktemp("examples")
     tiny.build_all(place)
+    tiny_packages.build_packages(place)
     return place
 
 

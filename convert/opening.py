@@ -88,7 +88,7 @@ def open_base(
         limits=options.limits,
         spool=options.spool,
         progress=progress,
-        access=RegistryAccess.usual(os.environ, Path.home()),
+        access=RegistryAccess.usual(os.environ, Path.home(), options.plain_http),
     )
 
 

@@ -132,6 +132,9 @@ class OpenOptions(BaseModel):
     endpoint_url: str | None = Field(
         default=None, description="where EC2 and EBS answer, if not at the usual place"
     )
+    plain_http: tuple[str, ...] = Field(
+        default=(), description="HOST[:PORT] of registries that may be spoken to without TLS"
+    )
     spool: Path | None = Field(default=None, description="place for decompressed copies")
     limits: Limits = Field(default=DEFAULT_LIMITS, description="limits on untrusted input")
     source_date_epoch: int | None = Field(

@@ -75,6 +75,12 @@ def opening_options(command: _Command) -> _Command:
                 help="Where EC2 and EBS answer, if not at the usual place.",
             ),
             click.option(
+                "--plain-http",
+                metavar="HOST[:PORT]",
+                multiple=True,
+                help="Registry that may be spoken to without TLS. Repeatable.",
+            ),
+            click.option(
                 "--spool",
                 metavar="DIR",
                 type=click.Path(file_okay=False, path_type=Path),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -34,14 +34,20 @@ class RegistryAccess:
     certificate_folders: tuple[Path, ...] = ()
 
     @classmethod
-    def usual(cls, environment: Mapping[str, str], home: Path) -> RegistryAccess:
-        """Return what podman, skopeo and docker would take from an environment."""
+    def usual(
+        cls, environment: Mapping[str, str], home: Path, plain_http: Iterable[str] = ()
+    ) -> RegistryAccess:
+        """Return what podman, skopeo and docker would take from an environment.
+
+        :param plain_http: what the user allows beyond that; see the class.
+        """
         settings = _settings(environment, home)
         folders = (settings / "containers/certs.d", *_CERTIFICATES)
         return cls(
             tuple(_auth_files(environment, home)),
             _proxies(environment),
-            certificate_folders=folders,
+            frozenset(plain_http),
+            folders,
         )
 
     def may_be_plain(self, netloc: str) -> bool:

@@ -212,7 +212,7 @@ def test_proxies_are_taken_from_the_environment(tmp_path: Path) -> None:
     ],
 )
 def test_only_this_machine_and_named_hosts_do_without_tls(host: str, *, may_be_plain: bool) -> None:
-    access = RegistryAccess(plain_http=frozenset({"plain.example.org:5000"}))
+    access = RegistryAccess.usual({}, Path("/"), ["plain.example.org:5000"])
     assert access.may_be_plain(host) is may_be_plain
 
 

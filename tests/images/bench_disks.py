@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.images.debs import deb as deb_of
 from tests.images.recipes import debian_server
 from tests.images.rpm import rpmbuild
 
@@ -131,6 +133,20 @@ def deb() -> Disk:
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
     return Disk(_made("bench-package.deb", make))
+
+
+def small_deb() -> Disk:
+    """Return a package of some 60 kB, which says how long starting takes."""
+
+    def make(path: Path) -> None:
+        content = random.Random(1).randbytes(56_000)
+        deb_of(
+            path,
+            control_files={"postinst": b"#!/bin/sh\nset -e\nadduser --system small\n"},
+            files={"usr/bin/small": b"\x7fELF" + content, "etc/small.conf": b"answer=42\n"},
+        )
+
+    return Disk(_made("bench-small.deb", make))
 
 
 def rpm() -> Disk:

@@ -10,7 +10,7 @@ from convert.destination import FolderDestination, TarDestination, parse_destina
 from convert.layers.folder import write_folder
 from convert.layers.representable import fit_tar
 from convert.layers.tar_file import write_tar
-from convert.losses import losses_in, refuse_losses, totals
+from convert.losses import refuse_findings, totals
 from convert.opening import Progress, Source, byte_counter, opened, request_of
 from convert.options import ConvertOptions
 from convert.select.root import select_volume
@@ -64,8 +64,7 @@ def export_artifact(
         )
     with opened(sources, options, progress) as artifact:
         tree, applied, findings = _exported(artifact, target, options, raw=raw)
-        if options.strict:
-            refuse_losses(losses_in(findings))
+        refuse_findings(findings, options)
         entries, content_bytes = totals(tree)
         counter = byte_counter(progress, content_bytes)
         if isinstance(target, FolderDestination):

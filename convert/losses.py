@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from convert.options import ConvertOptions, Secrets
+from convert.secrets.kinds import RULE_PREFIX
 from formats.core.entry import Kind
 from formats.core.errors import FindingsError
 from formats.core.finding import Action, Finding
@@ -14,6 +16,37 @@ def losses_in(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """Return the findings that tell of lost content."""
     lost = {Action.DROPPED, Action.EMPTIED}
     return tuple(finding for finding in findings if finding.action in lost)
+
+
+def refuse_findings(findings: Sequence[Finding], options: ConvertOptions) -> None:
+    """Raise an error for findings that the user does not want to accept.
+
+    :raises FindingsError: with the first of them.
+    """
+    if options.strict:
+        refuse_losses(losses_in(findings))
+    if options.secrets is Secrets.FAIL:
+        refuse_secrets(secrets_in(findings))
+
+
+def secrets_in(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Return the findings that tell of secrets."""
+    return tuple(finding for finding in findings if finding.rule.startswith(RULE_PREFIX))
+
+
+def refuse_secrets(secrets: Sequence[Finding]) -> None:
+    """Raise an error if there are any, for ``--secrets fail``.
+
+    :raises FindingsError: with the first of them; its value is not in it.
+    """
+    if not secrets:
+        return
+    others = f", and {len(secrets) - 1:,} more" if len(secrets) > 1 else ""
+    raise FindingsError(
+        f"the image would hold a secret: {secrets[0]}{others}",
+        hint="'convert inspect' lists all; --drop PATH leaves a file out,"
+        f" --keep {secrets[0].rule} accepts what is of this kind",
+    )
 
 
 def refuse_losses(losses: Sequence[Finding]) -> None:

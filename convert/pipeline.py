@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from convert.destination import ImageDestination, parse_image
 from convert.layers.compress import Compression, compression
 from convert.layers.tar import encode_tar
-from convert.losses import refuse_losses
+from convert.losses import refuse_findings
 from convert.oci.image import Image
 from convert.oci.write import LayerInput, check_base, check_codec, default_codec, write_image
 from convert.opening import Progress, Source, byte_counter, opened
@@ -89,8 +89,7 @@ def convert_artifact(
     how, notes = _compression(target, options)
     with opened(sources, options, progress) as artifact:
         plan = _checked_base(make_plan(artifact, options, notes), target)
-        if options.strict:
-            refuse_losses(plan.decisions.losses)
+        refuse_findings(plan.decisions.findings, options)
         image = _write(plan, target, how, options, progress, stdout)
     return Conversion(str(target), image, how, plan.decisions)
 
@@ -184,7 +183,7 @@ def _write(
     chunks = encode_tar(plan.tree, mtime_limit=options.source_date_epoch, limits=options.limits)
     return write_image(
         [LayerInput(chunks, created_by=f"oci-convert {VERSION}: {_what_is_in(decisions)}")],
-        decisions.config.config,
+        plan.config,
         target,
         compression=how,
         base=base,

@@ -13,9 +13,18 @@ from convert.inspect.entrypoint import EntrypointDecision
 from convert.inspect.facts import Facts
 from convert.layers.representable import fit_layer
 from convert.losses import losses_in, totals
+from convert.oci.config import ImageConfig
 from convert.options import ConvertOptions
 from convert.rules.ledger import Treated
 from convert.rules.normalise import normalise
+from convert.secrets.identity import rules_left_out
+from convert.secrets.shown import (
+    look_for_secrets,
+    masked_decision,
+    masked_entrypoint,
+    masked_facts,
+    masked_findings,
+)
 from convert.workload import decide_workload, inspect_content
 from formats.core.finding import Finding
 from formats.core.machine import Machine
@@ -31,6 +40,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Decisions:
     """What was found out and decided about an artifact before anything is written.
+
+    All of it can be shown: values of secrets are masked, in the config as well.
 
     :ivar root: breadcrumb of the volume that the root was found in.
     :ivar mounts: what is laid over it: folder, and breadcrumb of the volume.
@@ -67,11 +78,13 @@ class Plan:
     """A tree that can be encoded, and the decisions that led to it.
 
     :ivar base: the image that the tree's layer is put on.
+    :ivar config: as the image gets it, with values that are not to be shown.
     :ivar treated: every path that the rules of the profile dropped or changed.
     """
 
     tree: Tree
     base: OpenedImage | None
+    config: ImageConfig
     decisions: Decisions
     treated: tuple[Treated, ...] = ()
 
@@ -89,7 +102,7 @@ def make_plan(artifact: Artifact, options: ConvertOptions, notes: Sequence[Findi
     normalised = normalise(
         index,
         profile=options.profile,
-        keep=options.keep,
+        keep=(*options.keep, *rules_left_out(options.secrets)),
         drop=options.drop,
         mount_points=content.mount_points,
     )
@@ -106,6 +119,7 @@ def make_plan(artifact: Artifact, options: ConvertOptions, notes: Sequence[Findi
         package=content.packages[0] if content.packages else None,
         below=content.config_below,
     )
+    secrets, mask = look_for_secrets(fitted.tree, config.config, options)
     findings = (
         *notes,
         *artifact.findings,
@@ -114,23 +128,25 @@ def make_plan(artifact: Artifact, options: ConvertOptions, notes: Sequence[Findi
         *lacks,
         *additions,
         *fitted.findings,
+        *secrets,
     )
     return Plan(
         fitted.tree,
         content.base,
+        config.config,
         Decisions(
             root=content.root,
             mounts=content.mounts,
             machine=content.machine,
             packages=content.packages,
             base=None if content.base is None else content.base.reference,
-            facts=facts,
-            entrypoint=entrypoint,
-            config=config,
+            facts=masked_facts(facts, mask),
+            entrypoint=masked_entrypoint(entrypoint, mask),
+            config=masked_decision(config, mask),
             entries=entries,
             content_bytes=content_bytes,
             applied=normalised.findings,
-            findings=findings,
+            findings=masked_findings(findings, mask),
         ),
         normalised.treated,
     )

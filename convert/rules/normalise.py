@@ -15,6 +15,7 @@ from convert.rules.globs import PatternSet, State, components
 from convert.rules.ledger import Deed, Ledger, Treated
 from convert.rules.places import Places
 from convert.rules.table import Rule, Verb, all_rules, rules_of
+from convert.secrets.kinds import secret_rules
 from convert.trees import Decision, FilteredTree, Replacement
 from formats.core.entry import Entry, Kind
 from formats.core.errors import UsageError
@@ -84,8 +85,11 @@ def normalise(
 def _check_keep(keep: Iterable[str]) -> None:
     known = [rule.id for rule in all_rules()]
     for rule in keep:
-        if rule not in known:
-            raise UsageError(f"there is no rule '{rule}'", hint=f"rules: {', '.join(known)}")
+        if rule not in known and rule not in secret_rules():
+            raise UsageError(
+                f"there is no rule '{rule}'",
+                hint=f"rules: {', '.join(known)}; and secret-KIND, as findings have it",
+            )
 
 
 class _Treatment(NamedTuple):

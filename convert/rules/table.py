@@ -68,6 +68,7 @@ class Rule(_Row):
     :ivar id: kebab-case; what findings name and ``--keep`` takes.
     :ivar profiles: those that apply it.
     :ivar what: for the reference, what it takes away.
+    :ivar is_secret: what it takes away is secret, so that ``--secrets`` decides about it, too.
     :ivar why: the reason that its findings give.
     :ivar spare_mounts_below: folders in which it leaves the volumes that fstab mounts there: they
         hold what the machine is for, whatever the folder's name.
@@ -77,6 +78,7 @@ class Rule(_Row):
     profiles: tuple[Profile, ...]
     what: str
     why: str
+    is_secret: bool = Field(default=False, alias="is-secret")
     drop: tuple[Pattern, ...] = ()
     drop_files: tuple[Pattern, ...] = Field(default=(), alias="drop-files")
     drop_links: tuple[Pattern, ...] = Field(default=(), alias="drop-links")

@@ -160,7 +160,7 @@ class RegistryError(ConvertError):
 
 
 class FindingsError(ConvertError):
-    """``--strict`` was asked for and there are findings."""
+    """There are findings that the user asked to fail for: ``--strict``, ``--secrets fail``."""
 
     code = "findings"
     exit_code = 10

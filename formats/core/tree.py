@@ -162,14 +162,19 @@ class TreeIndex:
 
     def head(self, entry: Entry, length: int) -> bytes:
         """Return the first ``length`` bytes of a file, fewer if it is shorter."""
-        parts: list[BytesLike] = []
-        missing = length
-        for chunk in self.tree.read(entry):
-            parts.append(chunk[:missing])
-            missing -= len(parts[-1])
-            if missing <= 0:
-                break
-        return b"".join(parts)
+        return first_bytes(self.tree, entry, length)
+
+
+def first_bytes(tree: Tree, entry: Entry, length: int) -> bytes:
+    """Return the first ``length`` bytes of a file, fewer if it is shorter."""
+    parts: list[BytesLike] = []
+    missing = length
+    for chunk in tree.read(entry):
+        parts.append(chunk[:missing])
+        missing -= len(parts[-1])
+        if missing <= 0:
+            break
+    return b"".join(parts)
 
 
 def walk_order(paths: Iterable[bytes]) -> list[bytes]:

@@ -1,0 +1,174 @@
+"""Which files of a tree can hold a secret: by name, size and place, without reading any."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from convert.secrets.kinds import SecretKind, TextFiles
+from formats.core.entry import Entry, Kind
+from formats.core.limits import KIB, MIB
+
+TEXT_MAX_BYTES = 256 * KIB
+"""Of a file that no kind names; a longer one is data, not settings."""
+
+_TEXTS_MAX = 5_000
+_TEXTS_MAX_BYTES = 24 * MIB
+_NAMED_MAX = 20_000
+"""Files looked into at the most, named or not; servers have hundreds."""
+
+
+class Candidate(NamedTuple):
+    """A file to look into.
+
+    :ivar kinds: those that name it.
+    """
+
+    entry: Entry
+    kinds: tuple[SecretKind, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The files to look into, in the order of the tree, and how many were too many."""
+
+    files: tuple[Candidate, ...]
+    left_out: int
+
+
+def candidates(
+    entries: Iterable[Entry], kinds: Iterable[SecretKind], text: TextFiles
+) -> Candidates:
+    """Return the files to look into: all that kinds name, and texts within a budget."""
+    names = NamePatterns((pattern, kind) for kind in kinds for pattern in kind.paths)
+    places = _Places(names, text)
+    chosen: list[tuple[int, Candidate]] = []
+    texts: list[tuple[bool, int, Entry]] = []
+    left_out = 0
+    for number, entry in enumerate(entries):
+        if not entry.size:
+            continue
+        folder, _, name = entry.path.rpartition(b"/")
+        place = places.get(folder)
+        found = (*names.of_name(folder, name), *place.kinds)
+        if found:
+            if len(chosen) < _NAMED_MAX:
+                chosen.append((number, Candidate(entry, found)))
+            else:
+                left_out += 1
+        elif place.is_text and entry.size <= TEXT_MAX_BYTES and entry.kind is Kind.FILE:
+            ending = _ending(name)
+            if ending not in places.never:
+                texts.append((ending not in places.first, number, entry))
+    bytes_left = _TEXTS_MAX_BYTES
+    texts.sort(key=lambda item: item[:2])
+    taken = 0
+    for _, number, entry in texts[:_TEXTS_MAX]:
+        bytes_left -= entry.size
+        if bytes_left < 0:
+            break
+        taken += 1
+        chosen.append((number, Candidate(entry, ())))
+    chosen.sort(key=lambda item: item[0])
+    return Candidates(tuple(item for _, item in chosen), left_out + len(texts) - taken)
+
+
+class NamePatterns:
+    """Patterns of paths as ``kinds.toml`` has them, each with its kind."""
+
+    def __init__(self, patterns: Iterable[tuple[str, SecretKind]]) -> None:
+        self._exact: dict[bytes, list[_Named]] = {}
+        self._endings: dict[bytes, list[_Named]] = {}
+        self._folders: dict[bytes, list[_Named]] = {}
+        self._beginnings: list[tuple[bytes, SecretKind]] = []
+        for pattern, kind in patterns:
+            self._add(pattern.encode(), kind)
+        self._starts = tuple(start for start, _ in self._beginnings)
+
+    def _add(self, pattern: bytes, kind: SecretKind) -> None:
+        folder, _, name = pattern.rpartition(b"/")
+        named = _Named(folder.lstrip(b"/"), pattern.startswith(b"/"), kind)
+        if name == b"*":
+            self._folders.setdefault(folder.rpartition(b"/")[2], []).append(named)
+        elif name.startswith(b"*."):
+            self._endings.setdefault(name[2:], []).append(named)
+        elif name.endswith(b"*"):
+            self._beginnings.append((name[:-1], kind))
+        else:
+            self._exact.setdefault(name, []).append(named)
+
+    def of_folder(self, folder: bytes) -> tuple[SecretKind, ...]:
+        """Return the kinds of all files in a folder."""
+        known = self._folders.get(folder.rpartition(b"/")[2], ())
+        return tuple(named.kind for named in known if named.is_in(folder))
+
+    def of_name(self, folder: bytes, name: bytes) -> list[SecretKind]:
+        """Return the kinds of a file by its name."""
+        found = [named.kind for named in self._exact.get(name, ()) if named.is_in(folder)]
+        ending = name.rpartition(b".")[2]
+        if ending in self._endings and ending != name:
+            found += (named.kind for named in self._endings[ending] if named.is_in(folder))
+        if self._starts and name.startswith(self._starts):
+            found += (kind for start, kind in self._beginnings if name.startswith(start))
+        return found
+
+
+class _Named(NamedTuple):
+    """A name that counts in folders that are, or end in, ``folder``."""
+
+    folder: bytes
+    is_absolute: bool
+    kind: SecretKind
+
+    def is_in(self, folder: bytes) -> bool:
+        if self.is_absolute or folder == self.folder:
+            return folder == self.folder
+        return not self.folder or folder.endswith(b"/" + self.folder)
+
+
+class _Place(NamedTuple):
+    """What holds for the files of one folder.
+
+    :ivar kinds: those that name all of them.
+    :ivar is_text: they are looked into though no kind names them.
+    """
+
+    kinds: tuple[SecretKind, ...]
+    is_text: bool
+
+
+class _Places:
+    """The folders of a tree, each asked about once."""
+
+    def __init__(self, names: NamePatterns, text: TextFiles) -> None:
+        self._names = names
+        self._known: dict[bytes, _Place] = {}
+        self._not_below = _folders(text.not_below)
+        self._but_below = _folders(text.but_below)
+        self._not_in = {name.encode() for name in text.not_in}
+        self.first = {ending.encode() for ending in text.first}
+        self.never = {ending.encode() for ending in text.never}
+
+    def get(self, folder: bytes) -> _Place:
+        """Return what holds in a folder."""
+        place = self._known.get(folder)
+        if place is None:
+            place = _Place(self._names.of_folder(folder), self._is_text(folder))
+            self._known[folder] = place
+        return place
+
+    def _is_text(self, folder: bytes) -> bool:
+        below = folder + b"/"
+        is_system = below.startswith(self._not_below) and not below.startswith(self._but_below)
+        return not is_system and self._not_in.isdisjoint(folder.split(b"/"))
+
+
+def _folders(paths: Iterable[str]) -> tuple[bytes, ...]:
+    return tuple(path.strip("/").encode() + b"/" for path in paths)
+
+
+def _ending(name: bytes) -> bytes:
+    """Return what follows the last dot, in lower case; nothing for a name that starts with it."""
+    stem, dot, ending = name.rpartition(b".")
+    return ending.lower() if dot and stem else b""

@@ -1,0 +1,107 @@
+"""The kinds of secrets, from ``kinds.toml`` beside this file."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from functools import cache
+from importlib.resources import files
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from convert.reasons import Confidence
+
+RULE_PREFIX = "secret-"
+CONFIG_RULE = f"{RULE_PREFIX}in-config"
+"""Of findings about the image's config; there is no kind for it, since any can be there."""
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class SecretKind(_Row):
+    """One kind of secret; ``kinds.toml`` says what its fields mean.
+
+    :ivar id: kebab-case; with ``secret-`` before it, what findings name and ``--keep`` takes.
+    :ivar what: for people.
+    :ivar is_token: its pattern is the secret itself, which is masked wherever it would be shown.
+    """
+
+    id: str
+    what: str
+    confidence: Confidence
+    paths: tuple[str, ...] = ()
+    among: tuple[str, ...] = ()
+    everywhere: bool = False
+    is_token: bool = Field(default=False, alias="is-token")
+    hints: tuple[str, ...] = ()
+    pattern: str | None = None
+    magic: tuple[str, ...] = ()
+    not_values: frozenset[str] = Field(default=frozenset(), alias="not-values")
+
+    @property
+    def rule(self) -> str:
+        """What findings call it."""
+        return RULE_PREFIX + self.id
+
+    @property
+    def evidence(self) -> str:
+        """What findings say of it, and how sure that is."""
+        return f"{self.what} ({self.confidence.value} confidence)"
+
+
+class TextFiles(_Row):
+    """Which files are looked into though no kind names them.
+
+    :ivar first: endings of those that come first, where there are too many.
+    """
+
+    not_below: tuple[str, ...] = Field(alias="not-below")
+    but_below: tuple[str, ...] = Field(alias="but-below")
+    not_in: frozenset[str] = Field(alias="not-in")
+    first: frozenset[str]
+    never: frozenset[str]
+
+
+class _Table(_Row):
+    text: TextFiles
+    kind: tuple[SecretKind, ...]
+
+
+@cache
+def _table() -> _Table:
+    text = (files("convert.secrets") / "kinds.toml").read_text(encoding="utf-8")
+    return _Table.model_validate(tomllib.loads(text))
+
+
+def all_kinds() -> tuple[SecretKind, ...]:
+    """Return all kinds, the most telling first: of what two find at a place, the first counts."""
+    return _table().kind
+
+
+def text_files() -> TextFiles:
+    """Return which files are looked into though no kind names them."""
+    return _table().text
+
+
+@cache
+def expression(kind: str) -> re.Pattern[bytes] | None:
+    """Return the pattern of a kind, or that of its first bytes; None if its name is enough."""
+    found = next(item for item in all_kinds() if item.id == kind)
+    if found.pattern is not None:
+        return re.compile(found.pattern.encode(), re.MULTILINE)
+    if not found.magic:
+        return None
+    heads = (_magic(item) for item in found.magic)
+    return re.compile(rb"\A(?:" + b"|".join(heads) + rb")", re.DOTALL)
+
+
+def _magic(digits: str) -> bytes:
+    pairs = (digits[start : start + 2] for start in range(0, len(digits), 2))
+    return b"".join(b"." if pair == "??" else re.escape(bytes.fromhex(pair)) for pair in pairs)
+
+
+def secret_rules() -> tuple[str, ...]:
+    """Return the rules that findings about secrets name; ``--keep`` accepts what they tell of."""
+    return (*(kind.rule for kind in all_kinds()), CONFIG_RULE)

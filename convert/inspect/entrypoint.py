@@ -44,6 +44,7 @@ class EntrypointDecision:
     :ivar user: ``uid`` or ``uid:gid``; None for root.
     :ivar env: ``PATH`` always; sorted by name.
     :ivar service: the service that was chosen; None for an init system or a shell.
+    :ivar init: the init system that stays, by its name; None where none does.
     :ivar runtime_folders: what has to be in the tree for it to start.
     :ivar evidence: why, one sentence a line, the decisive one first; printable.
     """
@@ -58,6 +59,7 @@ class EntrypointDecision:
     ports: tuple[Port, ...] = ()
     stop_signal: str | None = None
     service: str | None = None
+    init: str | None = None
     runtime_folders: tuple[RuntimeFolder, ...] = ()
     losers: tuple[Loser, ...] = ()
 
@@ -196,6 +198,7 @@ def _init_system(init: Init, forms: list[Form], why: str) -> EntrypointDecision:
         env=(("PATH", PATH), ("container", "oci")),
         ports=tuple(ports[key] for key in sorted(ports)),
         stop_signal=_SYSTEMD_STOP_SIGNAL if init.name == "systemd" else None,
+        init=init.name,
         evidence=(f"{why}, so the init system stays: {init.name}, {init.evidence}",),
     )
 

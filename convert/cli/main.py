@@ -24,6 +24,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("convert.cli.run", "Convert an artifact into an image."),
     "inspect": ("convert.cli.look", "Show what an artifact is and what run would decide."),
     "plan": ("convert.cli.plan", "Show each path that run would drop or change, and the config."),
+    "report": ("convert.cli.report", "Write a report for people, as one HTML file."),
     "export": ("convert.cli.export", "Write the tree as a tar archive or a folder."),
     "ls": ("convert.cli.look", "List files inside an artifact."),
     "cat": ("convert.cli.look", "Print a file inside an artifact."),

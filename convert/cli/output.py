@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import secrets
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -35,17 +35,31 @@ def write_report(path: Path, document: BaseModel) -> None:
 
     :raises OutputError: if it cannot be written.
     """
-    text = document.model_dump_json(indent=2) + "\n"
+    write_text(path, document.model_dump_json(indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a report to a file, whole or not at all; to a pipe or device, as it is.
+
+    :raises OutputError: if it cannot be written.
+    """
+    from convert.staging import opened_stream
+
+    stream = opened_stream(path)
+    if stream is not None:
+        with stream:
+            stream.write(text.encode())
+        return
+    staged = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     try:
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-            try:
+        try:
+            with staged.open("x", encoding="utf-8") as file:
                 file.write(text)
-                file.flush()
-                Path(file.name).replace(path)
-            except BaseException:
-                with suppress(OSError):
-                    Path(file.name).unlink()
-                raise
+            staged.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                staged.unlink()
+            raise
     except OSError as error:
         raise OutputError(f"the report cannot be written to {path}: {error.strerror}") from error
 

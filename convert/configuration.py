@@ -18,6 +18,8 @@ from formats.core.machine import Machine
 from formats.core.origin import Origin
 from formats.core.package import Package
 
+_UNKNOWN = "unknown"
+"""An architecture in the words of docker's attestations, which are for none."""
 _BY_OPTION = ("given as an option",)
 _BY_IMAGE = "the config of the image itself, or of its base"
 
@@ -35,38 +37,46 @@ class ConfigDecision:
     reasons: tuple[Reason, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a config is for, beside what was found in its tree.
+
+    :ivar origin: of the root, for messages.
+    :ivar created: seconds since 1970; see :func:`convert.pipeline.convert_artifact`.
+    :ivar machine: what a descriptor says of the whole.
+    :ivar package: what the image is made for, where it is made of packages.
+    :ivar below: the config of the image that it lies on, or that it was.
+    :ivar needs_platform: otherwise the architecture is ``unknown`` where nothing tells it.
+    """
+
+    origin: Origin
+    created: int
+    machine: Machine | None = None
+    package: Package | None = None
+    below: ImageConfig | None = None
+    needs_platform: bool = True
+
+
 def decide_config(
-    facts: Facts,
-    decision: EntrypointDecision,
-    options: ConvertOptions,
-    *,
-    origin: Origin,
-    created: int,
-    machine: Machine | None = None,
-    package: Package | None = None,
-    below: ImageConfig | None = None,
+    facts: Facts, decision: EntrypointDecision, options: ConvertOptions, subject: Subject
 ) -> ConfigDecision:
     """Put the config together; what the user asked for wins, field by field.
 
     From the image below come its platform, ports, volumes, variables, labels and author. What is
     run, by whom, where, and how it is stopped belong together and are in ``decision``.
 
-    :param origin: of the root, for messages.
-    :param machine: what a descriptor says of the whole.
-    :param package: what the image is made for, where it is made of packages.
-    :param below: the config of the image that it lies on, or that it was.
-    :param created: seconds since 1970; see :func:`convert.pipeline.convert_artifact`.
     :raises UnsupportedError: if nothing tells the architecture.
     :raises UsageError: for a value that no runtime would take.
     """
-    platform, platform_reason = _platform(facts, options, origin, below)
+    machine, below = subject.machine, subject.below
+    platform, platform_reason = _platform(facts, options, subject)
     entrypoint, cmd = _command(decision, options)
     environment = _environment(decision, options, below)
     ports = _ports(decision, options, machine, below)
     user = decision.user or "" if options.user is None else options.user
     workdir = decision.working_dir or "" if options.workdir is None else options.workdir
     stop_signal = options.stop_signal or _stop_signal(decision, options)
-    labels = _labels(facts, decision, options, created, machine, package, below)
+    labels = _labels(facts, decision, options, subject)
     config = ImageConfig(
         platform=platform,
         entrypoint=entrypoint,
@@ -78,7 +88,7 @@ def decide_config(
         volumes=below.volumes if below is not None else (),
         stop_signal=stop_signal,
         labels=tuple(sorted(labels.items())),
-        created=created,
+        created=subject.created,
         author=below.author if below is not None else None,
     )
     reasons = (
@@ -103,9 +113,7 @@ def decide_config(
     return ConfigDecision(config, reasons)
 
 
-def _platform(
-    facts: Facts, options: ConvertOptions, origin: Origin, below: ImageConfig | None
-) -> tuple[Platform, Reason]:
+def _platform(facts: Facts, options: ConvertOptions, subject: Subject) -> tuple[Platform, Reason]:
     if options.platform is not None:
         system, architecture, variant = options.platform
         platform = Platform(architecture, system, variant)
@@ -113,13 +121,17 @@ def _platform(
         found = Platform(name, variant=facts.architecture.variant) if name is not None else None
         rejected = _overridden(str(found) if found is not None else None, str(platform))
         return platform, Reason("platform", str(platform), _BY_OPTION, rejected=rejected)
-    if below is not None:
-        return below.platform, Reason("platform", str(below.platform), (_BY_IMAGE,))
+    if subject.below is not None:
+        platform = subject.below.platform
+        return platform, Reason("platform", str(platform), (_BY_IMAGE,))
     stated = facts.architecture
+    if stated.name is None and not subject.needs_platform:
+        why = f"nothing tells: {stated.reason}"
+        return Platform(_UNKNOWN), Reason("platform", _UNKNOWN, (why,), Confidence.LOW)
     if stated.name is None:
         raise UnsupportedError(
             f"nothing in it tells for which processor it is made: {stated.reason}",
-            origin=origin,
+            origin=subject.origin,
             hint="say so, with --platform linux/amd64 for example",
         )
     platform = Platform(stated.name, variant=stated.variant)
@@ -178,14 +190,12 @@ def _labels(
     facts: Facts,
     decision: EntrypointDecision,
     options: ConvertOptions,
-    created: int,
-    machine: Machine | None,
-    package: Package | None,
-    below: ImageConfig | None,
+    subject: Subject,
 ) -> dict[str, str]:
     """Return labels by name. None tells of the source file: equal content, equal digest."""
+    machine, package, below = subject.machine, subject.package, subject.below
     labels = dict(below.labels) if below is not None else {}
-    labels[LABEL_CREATED] = timestamp(created)
+    labels[LABEL_CREATED] = timestamp(subject.created)
     system = facts.operating_system
     if package is not None:
         labels[LABEL_TITLE] = package.name

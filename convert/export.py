@@ -99,7 +99,7 @@ def _exported(
         return fitted.tree, (), (*artifact.findings, *fitted.findings)
     from convert.plan import make_plan  # noqa: PLC0415 - a raw export decides nothing
 
-    plan = make_plan(artifact, options)
+    plan = make_plan(artifact, options, needs_platform=False)
     return plan.tree, plan.decisions.applied, plan.decisions.findings
 
 

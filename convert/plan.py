@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from convert.additions import with_runtime_folders
-from convert.configuration import ConfigDecision, decide_config
+from convert.configuration import ConfigDecision, Subject, decide_config
 from convert.content import gather
 from convert.inspect.entrypoint import EntrypointDecision
 from convert.inspect.facts import Facts
@@ -89,10 +89,17 @@ class Plan:
     treated: tuple[Treated, ...] = ()
 
 
-def make_plan(artifact: Artifact, options: ConvertOptions, notes: Sequence[Finding] = ()) -> Plan:
+def make_plan(
+    artifact: Artifact,
+    options: ConvertOptions,
+    notes: Sequence[Finding] = (),
+    *,
+    needs_platform: bool = True,
+) -> Plan:
     """Decide everything about an opened artifact; its tree can be read while that is open.
 
     :param notes: findings from before it was opened.
+    :param needs_platform: an image has to name one; a tree by itself does without.
     """
     content = gather(artifact, options)
     whole = TreeIndex(content.whole, options.limits)
@@ -105,6 +112,7 @@ def make_plan(artifact: Artifact, options: ConvertOptions, notes: Sequence[Findi
         keep=(*options.keep, *rules_left_out(options.secrets)),
         drop=options.drop,
         mount_points=content.mount_points,
+        init=entrypoint.init if options.entrypoint is None else None,
     )
     tree, additions = with_runtime_folders(normalised.tree, entrypoint.runtime_folders)
     fitted = fit_layer(tree)
@@ -113,11 +121,14 @@ def make_plan(artifact: Artifact, options: ConvertOptions, notes: Sequence[Findi
         facts,
         entrypoint,
         options,
-        origin=content.tree.origin,
-        created=_created(fitted.tree, options),
-        machine=content.machine,
-        package=content.packages[0] if content.packages else None,
-        below=content.config_below,
+        Subject(
+            content.tree.origin,
+            _created(fitted.tree, options),
+            content.machine,
+            content.packages[0] if content.packages else None,
+            content.config_below,
+            needs_platform,
+        ),
     )
     secrets, mask = look_for_secrets(fitted.tree, config.config, options)
     findings = (
@@ -127,6 +138,7 @@ def make_plan(artifact: Artifact, options: ConvertOptions, notes: Sequence[Findi
         *facts.findings,
         *lacks,
         *additions,
+        *normalised.notes,
         *fitted.findings,
         *secrets,
     )

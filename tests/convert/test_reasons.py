@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from convert.configuration import decide_config
+from convert.configuration import Subject, decide_config
 from convert.inspect.entrypoint import decide_entrypoint
 from convert.inspect.facts import Architecture
 from convert.inspect.tree import inspect_tree
@@ -19,6 +19,7 @@ from tests.support.memory_tree import memory_tree
 from tests.support.systemd import units_text
 
 APP = service("/usr/bin/app --port 8080", "User=web", "Environment=MODE=x", "WorkingDirectory=/srv")
+SUBJECT = Subject(Origin(("x",)), 0)
 SSH = service("/usr/sbin/sshd -D")
 
 
@@ -30,9 +31,7 @@ def reasons(units: dict[str, str], options: ConvertOptions) -> dict[str, Reason]
         texts[f"{WANTS}/{name}"] = f"-> /{UNITS}/{name}"
     index = TreeIndex(memory_tree(SYSTEM + units_text(texts)))
     facts = inspect_tree(index)
-    found = decide_config(
-        facts, decide_entrypoint(facts, index), options, origin=Origin(("x",)), created=0
-    )
+    found = decide_config(facts, decide_entrypoint(facts, index), options, SUBJECT)
     return {
         f"{reason.field} {reason.value}"
         if reason.field in {"env", "port"}
@@ -106,7 +105,5 @@ def test_stop_signals_are_taken_by_name_with_and_without_their_prefix() -> None:
 def test_the_platform_names_the_one_that_programs_are_for() -> None:
     index = TreeIndex(memory_tree(SYSTEM))
     facts = replace(inspect_tree(index), architecture=Architecture("arm64"))
-    found = decide_config(
-        facts, decide_entrypoint(facts, index), options(), origin=Origin(("x",)), created=0
-    )
+    found = decide_config(facts, decide_entrypoint(facts, index), options(), SUBJECT)
     assert [item.value for item in found.reasons[0].rejected] == ["linux/arm64"]

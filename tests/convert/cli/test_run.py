@@ -249,7 +249,7 @@ def test_a_tree_for_no_known_processor_can_be_exported_and_not_run(tmp_path: Pat
     (root / "etc/os-release").write_text("ID=small\n")
     (root / "bin/app").write_text("#!/bin/sh\n")
     succeed("export", f"dir:{root}", f"tar:{tmp_path}/out.tar")
-    assert "bin/app" in run("tar", "-tf", tmp_path / "out.tar").stdout
+    assert b"bin/app" in run("tar", "-tf", tmp_path / "out.tar").stdout
     done = convert("run", f"dir:{root}", f"oci:{tmp_path}/out")
     assert done.code == 3
     assert "--platform linux/amd64" in done.err

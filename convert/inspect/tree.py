@@ -11,8 +11,11 @@ from convert.inspect.cron import periodic_jobs
 from convert.inspect.facts import Facts, Service
 from convert.inspect.guest import Guest
 from convert.inspect.init import init_system
+from convert.inspect.installed import Installed
+from convert.inspect.obstacles.find import find_obstacles
 from convert.inspect.openrc import started_by_openrc
 from convert.inspect.os_release import operating_system
+from convert.inspect.people import people
 from convert.inspect.plumbing import plumbing_of
 from convert.inspect.supervised import started_by_supervision
 from convert.inspect.supervisord import started_by_supervisord
@@ -58,8 +61,22 @@ def inspect_tree(index: TreeIndex, *, has_units: bool = False) -> Facts:
     )
     services = sorted(map(_judged, found), key=lambda service: service.name)
     jobs = periodic_jobs(guest)
-    findings = tuple(guest.findings)
-    return replace(facts, services=tuple(services), jobs=jobs, findings=findings)
+    facts = replace(facts, services=tuple(services), jobs=jobs, findings=tuple(guest.findings))
+    return _beyond_services(index, facts)
+
+
+def _beyond_services(index: TreeIndex, facts: Facts) -> Facts:
+    """Add what nothing is started by; each kind with a budget of its own for what it reads."""
+    guest = Guest(index)
+    installed = Installed(guest)
+    facts = replace(facts, packages=installed.packages, accounts=people(guest))
+    found = find_obstacles(guest, facts, installed)
+    return replace(
+        facts,
+        obstacles=found.obstacles,
+        volumes=found.folders,
+        findings=tuple(dict.fromkeys((*facts.findings, *guest.findings))),
+    )
 
 
 def _started_without_systemd(guest: Guest) -> tuple[Service, ...]:

@@ -15,6 +15,7 @@ from formats.archives.zip.extra import ZIP64, Sizes, extra_fields, whole_sizes
 from formats.bundles.streams import crc32
 from formats.core.entry import Entry
 from formats.core.errors import CorruptError, LimitError, quoted
+from formats.core.limits import Limits
 from formats.core.origin import Origin
 from formats.core.reader import OpenContext
 from formats.core.source import BytesLike, ByteSource, read_exact, slice_source
@@ -63,11 +64,45 @@ class ZipContents:
     def __init__(self, archive: ByteSource, context: OpenContext) -> None:
         self._archive = archive
         self._context = context
+        self._members = ZipMembers(archive, context.limits)
 
     def read(self, content: ZipContent, entry: Entry | None = None) -> Iterator[BytesLike]:
         """Yield the content, decompressed."""
         del entry
-        limits, size = self._context.limits, content.size
+        return self._members.read(content)
+
+    def open(self, content: ZipContent, origin: Origin) -> ByteSource:
+        """Return the content: in place if it is stored, else a decompressed copy."""
+        if content.method == STORED:
+            start = self._members.start(content)
+            return slice_source(self._archive, start, content.compressed, origin)
+        return spooled(self.read(content), origin, self._context)
+
+    def will_read(self, contents: Sequence[ZipContent]) -> None:
+        """Pass the hint on to the archive."""
+        self._archive.will_need(
+            [(item.offset, HEADER_BYTES + len(item.name) + item.compressed) for item in contents]
+        )
+
+    def own_fields(self, content: ZipContent) -> Mapping[int, bytes]:
+        """Return the extra fields of the member's own header."""
+        return self._members.own_fields(content)
+
+
+class ZipMembers:
+    """The members of an archive by what its directory says of them; checksums are verified."""
+
+    def __init__(self, archive: ByteSource, limits: Limits) -> None:
+        self._archive = archive
+        self._limits = limits
+
+    def read(self, content: ZipContent) -> Iterator[BytesLike]:
+        """Yield the content of a member, decompressed.
+
+        :raises CorruptError: if it is not what the directory says.
+        :raises LimitError: if it expands too much.
+        """
+        limits, size = self._limits, content.size
         if (
             size > limits.expansion_grace_bytes
             and size > limits.expansion_ratio * content.compressed
@@ -78,7 +113,7 @@ class ZipContents:
                 offset=content.offset,
                 hint="raise the limit on expansion_ratio if the input is trusted",
             )
-        start = self._start(content)
+        start = self.start(content)
         decode = DECODERS[content.method]
         given, checksum = 0, 0
         for block in decode(self._archive, start, content.compressed, size, limits):
@@ -91,18 +126,6 @@ class ZipContents:
             raise self._contradiction(content, f"has {given:,} bytes and not {size:,} as it says")
         if checksum != content.checksum:
             raise self._contradiction(content, "has a wrong checksum (CRC-32)")
-
-    def open(self, content: ZipContent, origin: Origin) -> ByteSource:
-        """Return the content: in place if it is stored, else a decompressed copy."""
-        if content.method == STORED:
-            return slice_source(self._archive, self._start(content), content.compressed, origin)
-        return spooled(self.read(content), origin, self._context)
-
-    def will_read(self, contents: Sequence[ZipContent]) -> None:
-        """Pass the hint on to the archive."""
-        self._archive.will_need(
-            [(item.offset, HEADER_BYTES + len(item.name) + item.compressed) for item in contents]
-        )
 
     def own_fields(self, content: ZipContent) -> Mapping[int, bytes]:
         """Return the extra fields of the member's own header."""
@@ -124,7 +147,7 @@ class ZipContents:
         sizes = Sizes(size, compressed, 0, 0)
         return _Header(flags, method, checksum, sizes, rest[:name_bytes], rest[name_bytes:])
 
-    def _start(self, content: ZipContent) -> int:
+    def start(self, content: ZipContent) -> int:
         """Return where the content starts, behind the member's own header."""
         header = self._header(content)
         name = header.name

@@ -185,6 +185,10 @@ class ConvertOptions(OpenOptions):
     volume_paths: tuple[str, ...] = Field(
         default=(), description="folders to name as volumes as well"
     )
+    attach_report: bool = Field(
+        default=False,
+        description="store the report beside the image, as an artifact that refers to it",
+    )
     stop_signal: str | None = Field(default=None, description="signal that ends it: SIGTERM")
     strict: bool = Field(
         default=False, description="fail, before anything is written, if content is lost"

@@ -10,7 +10,7 @@ know what would happen makes one and looks at it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -19,7 +19,14 @@ from convert.layers.compress import Compression, compression
 from convert.layers.tar import encode_tar
 from convert.losses import refuse_findings
 from convert.oci.image import Image
-from convert.oci.write import LayerInput, check_base, check_codec, default_codec, write_image
+from convert.oci.write import (
+    LayerInput,
+    check_attachable,
+    check_base,
+    check_codec,
+    default_codec,
+    write_image,
+)
 from convert.opening import Progress, Source, byte_counter, opened
 from convert.options import ConvertOptions
 from convert.plan import Decisions, Plan, make_plan
@@ -31,6 +38,7 @@ from formats.core.stacked import StackedTree
 from formats.core.tree import Tree
 
 if TYPE_CHECKING:
+    from convert.oci.referrer import Attachment
     from convert.structure import Part
     from convert.verify import Verification
 
@@ -87,10 +95,13 @@ def convert_artifact(
     """
     target = parse_image(destination)
     how, notes = _compression(target, options)
+    if options.attach_report:
+        check_attachable(target)
     with opened(sources, options, progress) as artifact:
         plan = _checked_base(make_plan(artifact, options, notes), target)
         refuse_findings(plan.decisions.findings, options)
-        image = _write(plan, target, how, options, progress, stdout)
+        attach = _attached(sources, target, how, plan) if options.attach_report else None
+        image = _write(plan, target, how, options, progress, stdout, attach)
     return Conversion(str(target), image, how, plan.decisions)
 
 
@@ -177,6 +188,7 @@ def _write(
     options: ConvertOptions,
     progress: Progress | None,
     stdout: BinaryIO | None,
+    attach: Callable[[Image], Attachment] | None,
 ) -> Image:
     decisions = plan.decisions
     base = plan.base.base() if plan.base is not None else None
@@ -191,7 +203,16 @@ def _write(
         progress=byte_counter(progress, decisions.content_bytes),
         stdout=stdout,
         budget_bytes=options.limits.total_output_bytes,
+        attach=attach,
     )
+
+
+def _attached(
+    sources: Source | Sequence[Source], target: ImageDestination, how: Compression, plan: Plan
+) -> Callable[[Image], Attachment]:
+    from convert.report.attached import attached_report  # noqa: PLC0415 - it builds on this module
+
+    return attached_report(sources, target, how, plan.decisions)
 
 
 def _as_run(plan: Plan, options: ConvertOptions) -> Tree:

@@ -5,6 +5,7 @@
   Docker's list in an oci-archive (:mod:`convert.oci.stored`)
 - each layer's tar: unique clean paths, folders first, hard links after their target
   (:mod:`convert.oci.contents`)
+- artifacts that refer to the image: their documents and blobs (:mod:`convert.oci.referrer`)
 - with a tree: every path, kind, mode, owner, time (whole seconds), size, content, link target,
   device and extended attribute, both ways
 
@@ -26,6 +27,7 @@ from convert.oci.contents import ImageContents
 from convert.oci.descriptor import Platform
 from convert.oci.digest import Digest
 from convert.oci.problems import ClaimError, Code, Problem, Problems
+from convert.oci.referrer import check_referrers
 from convert.oci.store import Store, open_store
 from convert.oci.stored import Claim, StoredLayer, codec_of, read_image
 from convert.oci.tarstream import StreamInput, TarMember, TarReader
@@ -142,6 +144,8 @@ class _Run:
         contents = ImageContents(self.problems, self._limits, with_digests=with_digests)
         for layer in image.layers:
             self._check_layer(store, layer, contents)
+        if image.digest is not None:
+            check_referrers(store, image.digest, self.problems, self._tell)
         self._entries = contents.entry_count
         return contents if self._layers == len(image.layers) else None
 

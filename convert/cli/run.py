@@ -44,6 +44,11 @@ from convert.cli.wanted import wanted_options
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write all decisions and findings as JSON.",
 )
+@click.option(
+    "--attach-report",
+    is_flag=True,
+    help="Store the same beside the image, as an artifact that refers to it.",
+)
 @json_option
 @quiet_option
 def run_command(

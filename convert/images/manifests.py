@@ -118,7 +118,9 @@ def choose(entries: Sequence[Descriptor], platform: Platform | None, origin: Ori
     """
     known = (*MANIFEST_TYPES, *INDEX_TYPES)
     images = [
-        entry for entry in entries if entry.media_type in known and entry.platform != _UNKNOWN
+        entry
+        for entry in entries
+        if entry.media_type in known and entry.platform != _UNKNOWN and entry.artifact_type is None
     ]
     found = images
     if platform is not None:

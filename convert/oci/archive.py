@@ -27,7 +27,6 @@ from convert.oci.digest import Digest
 from convert.oci.documents import encode
 from convert.oci.image import ImageDocuments, Layer
 from convert.oci.layout import BLOBS, INDEX_FILE, LAYOUT_DOCUMENT, LAYOUT_FILE
-from convert.oci.manifest import with_entry
 from convert.oci.names import DockerName
 from convert.staging import Staging, free_place, widen
 
@@ -72,10 +71,11 @@ class OciArrangement:
     def tail(self, documents: ImageDocuments, layers: list[str]) -> list[tuple[str, bytes]]:
         """See :class:`Arrangement`."""
         config_name = _blob_name(Digest.of(documents.config))
+        # by name: two members of one name are two answers to one question
+        blobs = {_blob_name(Digest.of(data)): data for data in documents.blobs()}
         return [
-            (config_name, documents.config),
-            (_blob_name(documents.entry.digest), documents.manifest),
-            (INDEX_FILE, with_entry(None, documents.entry)),
+            *blobs.items(),
+            (INDEX_FILE, documents.index()),
             (DOCKER_MANIFEST, _docker_manifest(config_name, self._name, layers)),
         ]
 

@@ -55,6 +55,7 @@ class Descriptor:
 
     :ivar size: bytes.
     :ivar annotations: sorted by key.
+    :ivar artifact_type: what the manifest is, where it is no image.
     """
 
     media_type: str
@@ -62,6 +63,7 @@ class Descriptor:
     size: int
     platform: Platform | None = None
     annotations: tuple[tuple[str, str], ...] = ()
+    artifact_type: str | None = None
 
     @classmethod
     def of(cls, media_type: str, data: BytesLike) -> Descriptor:
@@ -79,6 +81,8 @@ class Descriptor:
             fields["platform"] = self.platform.as_json()
         if self.annotations:
             fields["annotations"] = dict(self.annotations)
+        if self.artifact_type is not None:
+            fields["artifactType"] = self.artifact_type
         return fields
 
     @classmethod
@@ -94,4 +98,6 @@ class Descriptor:
             size=document.integer("size"),
             platform=Platform.parse(platform) if platform is not None else None,
             annotations=tuple(sorted(document.mapping("annotations").items())),
+            # "" is how some tools say none
+            artifact_type=document.optional_text("artifactType") or None,
         )

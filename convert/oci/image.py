@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from convert.oci.config import History
 from convert.oci.descriptor import Descriptor, Platform
 from convert.oci.digest import Digest
+from convert.oci.documents import JsonValue
+from convert.oci.manifest import with_entry
 
 MAXIMUM_LAYERS = 127
 """More are refused by containerd and by Docker's overlay driver."""
@@ -64,8 +67,33 @@ class ImageDocuments:
     """The bytes that are committed after the layers.
 
     :ivar entry: the manifest's descriptor as it stands in an index, with its name.
+    :ivar referrers: artifacts about the image.
     """
 
     config: bytes
+    manifest: bytes
+    entry: Descriptor
+    referrers: tuple[Referrer, ...] = ()
+
+    def blobs(self) -> Iterator[bytes]:
+        """Yield all of them but the layers, each a blob of its own; some may be equal."""
+        yield self.config
+        yield self.manifest
+        for referrer in self.referrers:
+            yield from (*referrer.blobs, referrer.manifest)
+
+    def index(self, old: Mapping[str, JsonValue] | None = None) -> bytes:
+        """Return an index with the image and what refers to it; see :func:`with_entry`."""
+        return with_entry(old, self.entry, [referrer.entry for referrer in self.referrers])
+
+
+@dataclass(frozen=True, slots=True)
+class Referrer:
+    """An artifact about an image: what is committed beside it.
+
+    :ivar entry: the manifest's descriptor as it stands in an index.
+    """
+
+    blobs: tuple[bytes, ...]
     manifest: bytes
     entry: Descriptor

@@ -20,11 +20,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from convert.oci.descriptor import Descriptor
 from convert.oci.digest import ALGORITHM, Digest
 from convert.oci.documents import DOCUMENT_BYTES, JsonValue, decode, encode
 from convert.oci.image import ImageDocuments, Layer
-from convert.oci.manifest import parse_index, with_entry
+from convert.oci.manifest import parse_index
 from convert.staging import (
     Staging,
     is_real_folder,
@@ -102,10 +101,10 @@ class LayoutOutput:
         :raises OutputError: if that fails; then no image was added.
         """
         try:
-            for data in (documents.config, documents.manifest):
+            for data in documents.blobs():
                 self._put(BLOBS / Digest.of(data).encoded, data)
-            if not (self._is_new and self._publish_whole(documents.entry)):
-                self._merge(documents.entry)
+            if not (self._is_new and self._publish_whole(documents)):
+                self._merge(documents)
         except OSError as error:
             raise self._staging.failure(error) from error
 
@@ -117,10 +116,10 @@ class LayoutOutput:
             file.write(data)
             file.sync()
 
-    def _publish_whole(self, entry: Descriptor) -> bool:
+    def _publish_whole(self, documents: ImageDocuments) -> bool:
         """Rename the staged layout into place; False if there is one by now."""
         self._put(Path(LAYOUT_FILE), LAYOUT_DOCUMENT)
-        self._put(Path(INDEX_FILE), with_entry(None, entry))
+        self._put(Path(INDEX_FILE), documents.index())
         for folder in (self._image / BLOBS, self._image / BLOBS.parent, self._image):
             sync_folder(folder)
         try:
@@ -133,14 +132,15 @@ class LayoutOutput:
         sync_folder(self.folder.parent)
         return True
 
-    def _merge(self, entry: Descriptor) -> None:
+    def _merge(self, documents: ImageDocuments) -> None:
         """Add the staged image to the layout that is there."""
         with _locked(self.folder, self._shown):
             if not (self.folder / LAYOUT_FILE).exists():
                 self._put(Path(LAYOUT_FILE), LAYOUT_DOCUMENT)
                 (self._image / LAYOUT_FILE).replace(self.folder / LAYOUT_FILE)
             self._move_blobs()
-            self._put(Path(INDEX_FILE), with_entry(_read_index(self.folder, self._shown), entry))
+            index = documents.index(_read_index(self.folder, self._shown))
+            self._put(Path(INDEX_FILE), index)
             (self._image / INDEX_FILE).replace(self.folder / INDEX_FILE)
             sync_folder(self.folder)
 

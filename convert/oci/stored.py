@@ -130,13 +130,13 @@ def sniffed_codec(source: ByteSource) -> Codec:
 
 
 def _read_oci_image(store: Store, where: _Layouts, problems: Problems) -> StoredImage:
-    layout = _document(store, Claim("the layout file", LAYOUT_FILE), problems)
+    layout = read_document(store, Claim("the layout file", LAYOUT_FILE), problems)
     if layout.text("imageLayoutVersion") != "1.0.0":
         raise layout.bad("imageLayoutVersion", "is not 1.0.0")
-    index = parse_index(_document(store, Claim("the index", INDEX_FILE), problems))
+    index = parse_index(read_document(store, Claim("the index", INDEX_FILE), problems))
     entry = _named(index, where.tag, store.origin)
-    manifest = Manifest.parse(_document(store, Claim.of("the manifest", entry), problems))
-    config = _Config.parse(_document(store, Claim.of("the config", manifest.config), problems))
+    manifest = Manifest.parse(read_document(store, Claim.of("the manifest", entry), problems))
+    config = _Config.parse(read_document(store, Claim.of("the config", manifest.config), problems))
     _check_count(len(manifest.layers), store.origin)
     contradictions = list(config.contradictions(len(manifest.layers)))
     if manifest.config.media_type != media.CONFIG:
@@ -167,7 +167,7 @@ def _read_docker_image(store: Store, name: str | None, problems: Problems) -> St
     # <digest>.json, and since Docker 25 blobs/sha256/<digest>
     stem = config_name.rpartition("/")[2].removesuffix(".json")
     digest = Digest.parse(f"sha256:{stem}", store.origin)
-    config = _Config.parse(_document(store, Claim("the config", config_name, digest), problems))
+    config = _Config.parse(read_document(store, Claim("the config", config_name, digest), problems))
     names = found[0].texts("Layers")
     _check_count(len(names), store.origin)
     for contradiction in config.contradictions(len(names)):
@@ -237,7 +237,7 @@ class _Config:
 
 
 def _named(index: Sequence[Descriptor], tag: str | None, origin: Origin) -> Descriptor:
-    found = index
+    found = [entry for entry in index if entry.artifact_type is None]
     if tag is not None:
         found = [entry for entry in index if (media.REF_NAME, tag) in entry.annotations]
     if len(found) != 1:
@@ -276,7 +276,13 @@ def _codec(layer: Descriptor, origin: Origin) -> Codec:
     return codec
 
 
-def _document(store: Store, claim: Claim, problems: Problems) -> Document:
+def read_document(store: Store, claim: Claim, problems: Problems) -> Document:
+    """Return a document of a store.
+
+    :raises ClaimError: if it is missing or has another digest: what it says is not looked at.
+    :raises CorruptError: if it is damaged.
+    :raises LimitError: if it is too large.
+    """
     source = store.open(claim.name)
     data = whole(source)
     claim.check_size(source.size, problems)

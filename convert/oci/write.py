@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -27,6 +27,7 @@ from convert.oci.image import MAXIMUM_LAYERS, Image, ImageDocuments, Layer
 from convert.oci.layout import LayoutOutput
 from convert.oci.manifest import Manifest
 from convert.oci.names import docker_name_of_ref
+from convert.oci.referrer import Attachment, refer
 from convert.staging import opened_stream
 from formats.core.errors import CorruptError, UsageError
 from formats.core.finding import Action, Finding
@@ -109,6 +110,24 @@ def check_codec(destination: ImageDestination, codec: Codec) -> list[Finding]:
     return []
 
 
+def check_attachable(destination: ImageDestination) -> None:
+    """Refuse a destination that a document about the image cannot be beside.
+
+    :raises UsageError: for a docker-archive, and for an image without a name: clients that are
+        given none take the only manifest there is, and there would be two.
+    """
+    if isinstance(destination, DockerArchiveDestination):
+        raise UsageError(
+            "a docker-archive has no place for what refers to an image",
+            hint="write oci: or oci-archive:, or the report to a file: --report FILE",
+        )
+    if destination.tag is None:
+        raise UsageError(
+            "an image that something is attached to needs a tag, so that clients find it",
+            hint=f"name one: {destination}:latest",
+        )
+
+
 def check_base(destination: ImageDestination, base: Base) -> list[Finding]:
     """Return what is worth knowing of a base's layers at this destination.
 
@@ -140,6 +159,7 @@ def write_image(  # noqa: PLR0913 - all but three are named
     progress: Progress | None = None,
     stdout: BinaryIO | None = None,
     budget_bytes: int = DEFAULT_LIMITS.total_output_bytes,
+    attach: Callable[[Image], Attachment] | None = None,
 ) -> Image:
     """Write an image; it is at its destination when this returns, and not before.
 
@@ -151,12 +171,15 @@ def write_image(  # noqa: PLR0913 - all but three are named
         config counts for nothing here: ``config`` is the whole one.
     :param stdout: where an archive for standard output goes.
     :param budget_bytes: how many bytes one layer's tar may have.
+    :param attach: makes a document about the image, which is stored beside it and refers to it.
     :raises OutputExistsError: if the destination holds something else.
     :raises OutputError: if it cannot be written; nothing is left behind.
-    :raises UsageError: for no layer, or more than 127.
+    :raises UsageError: for no layer, more than 127, or where nothing can be attached.
     :raises CorruptError: if a base's layer changed since it was verified.
     """
     check_codec(destination, compression.codec)
+    if attach is not None:
+        check_attachable(destination)
     with ExitStack() as stack:
         output = stack.enter_context(_opened(destination, stdout))
         below = _copy_base(base, destination, output) if base is not None else []
@@ -178,6 +201,9 @@ def write_image(  # noqa: PLR0913 - all but three are named
         if not written:
             raise UsageError("an image needs a layer")
         image, documents = _documents([*below, *written], config, destination, base)
+        if attach is not None:
+            referrer = refer(attach(image), image.manifest, config.created)
+            documents = replace(documents, referrers=(referrer,))
         output.commit(documents)
     return image
 

@@ -10,9 +10,6 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
-from jsonschema import Draft4Validator
-from referencing import Registry
-from referencing.jsonschema import DRAFT4
 
 from convert.layers.compress import Codec, compression
 from convert.oci.digest import Digest
@@ -30,9 +27,9 @@ from tests.support.images import (
 )
 from tests.support.listing import difference, kernel_listing, tree_listing
 from tests.support.memory_tree import memory_tree
-from tests.support.programs import need, need_root, refuse, run
+from tests.support.programs import need, need_root, run
+from tests.support.schemas import schema
 
-SCHEMAS = Path("/usr/share/gocode/src/github.com/opencontainers/image-spec/schema")
 FULL = config(
     entrypoint=("/usr/sbin/nginx",),
     env=("PATH=/bin",),
@@ -44,22 +41,6 @@ FULL = config(
     labels=(("a", "b"),),
     author="me",
 )
-
-
-def schema(name: str) -> Draft4Validator:
-    """Return one of the specification's schemas, as Debian packages them."""
-    if not SCHEMAS.is_dir():
-        refuse("not installed: golang-github-opencontainers-image-spec-dev")
-    known: Registry[Any] = Registry().with_resources(
-        (prefix + path.name, DRAFT4.create_resource(read_json(path)))
-        for path in SCHEMAS.glob("*.json")
-        for prefix in (
-            "",
-            "https://opencontainers.org/schema/",
-            "https://opencontainers.org/schema/image/",
-        )
-    )
-    return Draft4Validator(read_json(SCHEMAS / name), registry=known)
 
 
 @pytest.mark.parametrize("codec", list(Codec))

@@ -26,7 +26,7 @@ class Deed(NamedTuple):
 
 
 class Treated(NamedTuple):
-    """One path that something was done to, as it was before."""
+    """One path that something was done to, as it was before; what was added, as it is."""
 
     entry: Entry
     deed: Deed

@@ -14,6 +14,7 @@ from convert.options import Profile
 from convert.rules.globs import PatternSet, State, components
 from convert.rules.ledger import Deed, Ledger, Treated
 from convert.rules.places import Places
+from convert.rules.stopped import SYSTEMD, Additions, reported, start_links
 from convert.rules.table import Rule, Verb, all_rules, rules_of
 from convert.secrets.kinds import secret_rules
 from convert.trees import Decision, FilteredTree, Replacement
@@ -51,11 +52,13 @@ class Normalised:
     """A tree without what the rules take out, and what that was.
 
     :ivar treated: every path that was dropped or changed; a finding may stand for many.
+    :ivar notes: what was noticed, and left as it is.
     """
 
     tree: Tree
     findings: tuple[Finding, ...]
     treated: tuple[Treated, ...] = ()
+    notes: tuple[Finding, ...] = ()
 
 
 def normalise(
@@ -65,21 +68,45 @@ def normalise(
     keep: Sequence[str] = (),
     drop: Sequence[str] = (),
     mount_points: Sequence[bytes] = (),
+    init: str | None = None,
 ) -> Normalised:
     """Apply the rules of a profile to a tree.
 
     :param keep: ids of rules that are not applied.
     :param drop: further patterns to drop, see :mod:`convert.rules.globs`; they come first.
     :param mount_points: folders that are volumes of their own.
+    :param init: the init system that starts in the container; None where none does.
     :raises UsageError: for an unknown rule, or a pattern that is none.
     """
     _check_keep(keep)
     rules = [rule for rule in rules_of(profile) if rule.id not in keep]
-    run = _Run(index, rules, drop, mount_points)
-    tree = FilteredTree(index.tree, run.decide)
+    if init is None:
+        rules = [rule for rule in rules if not rule.with_init]
+    run = _Run(index, rules, drop, mount_points, with_init=init is not None)
+    tree: Tree = FilteredTree(index.tree, run.decide)
+    if not run.ledger:
+        tree = index.tree
     findings = tuple(run.findings())
     treated = tuple(run.ledger.treated)
-    return Normalised(tree if run.ledger else index.tree, findings, treated)
+    if init is None:
+        return Normalised(tree, findings, treated, tuple(reported(index, rules)))
+    additions = _additions(index, tree, rules, init)
+    return Normalised(
+        additions.tree(),
+        (*findings, *additions.findings()),
+        (*treated, *additions.treated),
+    )
+
+
+def _additions(index: TreeIndex, tree: Tree, rules: Sequence[Rule], init: str) -> Additions:
+    """Return what keeps an init system that stays from what it has no use for."""
+    additions = Additions(index, tree)
+    for rule in rules:
+        if init == SYSTEMD:
+            additions.mask(rule)
+        for file in rule.create:
+            additions.create(rule, file)
+    return additions
 
 
 def _check_keep(keep: Iterable[str]) -> None:
@@ -101,6 +128,7 @@ class _Treatment(NamedTuple):
     deed: Deed
     content: bytes = b""
     starting: tuple[bytes, ...] = ()
+    containing: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +155,8 @@ class _Run:
         rules: Sequence[Rule],
         drop: Sequence[str],
         mount_points: Sequence[bytes],
+        *,
+        with_init: bool,
     ) -> None:
         self._index = index
         self._spared = {
@@ -146,7 +176,9 @@ class _Run:
         for pattern in drop:
             treatment = _treatment(Verb.DROP, DROP_OPTION, pattern)
             patterns.add(places.followed(components(pattern)), treatment)
-        for rank, (pattern, treatment) in enumerate(_treatments(rules), start=1):
+        for rank, (pattern, treatment) in enumerate(
+            _treatments(rules, with_init=with_init), start=1
+        ):
             for names in places.expanded(pattern):
                 patterns.add(names, treatment._replace(rank=rank))
         start = patterns.start()
@@ -193,7 +225,7 @@ class _Run:
         if verb is Verb.REPLACE:
             return self._replaced(entry, treatment.content)
         if verb is Verb.REMOVE_LINES:
-            return self._replaced(entry, _without_lines(self._content(entry), treatment.starting))
+            return self._replaced(entry, _without_lines(self._content(entry), treatment))
         return None
 
     def _replaced(self, entry: Entry, content: bytes) -> Decision:
@@ -221,19 +253,23 @@ class _Run:
             )
 
 
-def _treatments(rules: Sequence[Rule]) -> Iterator[tuple[str, _Treatment]]:
+def _treatments(rules: Sequence[Rule], *, with_init: bool) -> Iterator[tuple[str, _Treatment]]:
     """Yield each pattern and what it asks for, in the order that counts."""
     for rule in rules:
+        for pattern in start_links(rule) if with_init else ():
+            yield pattern, _treatment(Verb.DROP_LINKS, rule.id, rule.why)
         for verb, pattern in rule.plain_patterns():
             yield pattern, _treatment(verb, rule.id, rule.why)
         for item in rule.replace:
             content = item.content.lstrip("\n").encode()
             yield item.path, _treatment(Verb.REPLACE, rule.id, rule.why)._replace(content=content)
         for lines in rule.remove_lines:
-            starting = tuple(word.encode() for word in lines.starting)
-            treatment = _treatment(Verb.REMOVE_LINES, rule.id, rule.why)
+            treatment = _treatment(Verb.REMOVE_LINES, rule.id, rule.why)._replace(
+                starting=tuple(word.encode() for word in lines.starting),
+                containing=tuple(word.encode() for word in lines.containing),
+            )
             for pattern in lines.paths:
-                yield pattern, treatment._replace(starting=starting)
+                yield pattern, treatment
 
 
 def _treatment(verb: Verb, rule: str, why: str) -> _Treatment:
@@ -250,6 +286,13 @@ def _lowest(state: State[_Treatment] | None, name: bytes, kind: Kind) -> _Treatm
     return best
 
 
-def _without_lines(content: bytes, starting: tuple[bytes, ...]) -> bytes:
+def _without_lines(content: bytes, treatment: _Treatment) -> bytes:
+    """Return a content without the lines that a rule does not want; comments tell nothing."""
+
+    def is_unwanted(line: bytes) -> bool:
+        return line.startswith(treatment.starting) or (
+            not line.startswith(b"#") and any(word in line for word in treatment.containing)
+        )
+
     lines = content.splitlines(keepends=True)
-    return b"".join(line for line in lines if not line.lstrip().startswith(starting))
+    return b"".join(line for line in lines if not is_unwanted(line.lstrip()))

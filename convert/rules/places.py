@@ -1,4 +1,4 @@
-"""What a pattern of a rule stands for in one guest: its homes, its swap files, its links."""
+"""What a pattern of a rule stands for in one guest: homes, swap files, files of keys, links."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from formats.core.tree import TreeIndex
 
 _PASSWD = b"etc/passwd"
 _PLACEHOLDER = re.compile(r"\{([a-z-]+)\}/?(.*)")
+_KEY_FILES = (b"/authorized_keys", b"/authorized_keys2")
+_KEY_FOLDER = b"/authorized_keys/"
 _WHOLE_CONTENT = frozenset({b"*", b"**"})
 
 
@@ -73,7 +75,15 @@ def _swap_files(index: TreeIndex) -> Iterator[bytes]:
                 yield entry.path
 
 
+def _authorized_keys(index: TreeIndex) -> Iterator[bytes]:
+    """Yield the files of keys that may log in, sshd(8), wherever they are."""
+    for entry in index.entries():
+        if entry.path.endswith(_KEY_FILES) or _KEY_FOLDER in entry.path:
+            yield entry.path
+
+
 _PLACEHOLDERS: dict[str, Callable[[TreeIndex], Iterator[bytes]]] = {
+    "authorized-keys": _authorized_keys,
     "home": _homes,
     "swap-file": _swap_files,
 }

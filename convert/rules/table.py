@@ -40,8 +40,9 @@ def _is_pattern(pattern: str) -> str:
 
 
 Pattern = Annotated[str, AfterValidator(_is_pattern)]
-"""As in :mod:`convert.rules.globs`; ``{home}`` and ``{swap-file}`` at the start stand for each home
-of ``/etc/passwd`` and each swap file of ``/etc/fstab``."""
+"""As in :mod:`convert.rules.globs`; ``{home}``, ``{swap-file}`` and ``{authorized-keys}`` at the
+start stand for each home of ``/etc/passwd``, each swap file of ``/etc/fstab`` and each file of keys
+that may log in."""
 
 
 class _Row(BaseModel):
@@ -56,10 +57,15 @@ class Replaced(_Row):
 
 
 class Shortened(_Row):
-    """Files that lose the lines that begin with one of these words."""
+    """Files that lose some of their lines.
+
+    :ivar starting: what the lines begin with.
+    :ivar containing: what is anywhere in them; comments (``#``) stay.
+    """
 
     paths: tuple[Pattern, ...]
-    starting: tuple[str, ...]
+    starting: tuple[str, ...] = ()
+    containing: tuple[str, ...] = ()
 
 
 class Rule(_Row):
@@ -72,6 +78,11 @@ class Rule(_Row):
     :ivar why: the reason that its findings give.
     :ivar spare_mounts_below: folders in which it leaves the volumes that fstab mounts there: they
         hold what the machine is for, whatever the folder's name.
+    :ivar with_init: it is only applied where an init system stays, which would start things.
+    :ivar stop: services and units that an init system that stays does not start: masked, or
+        without their links in runlevels. Shell patterns; ``getty@`` is a template.
+    :ivar report: what else is told where a service of ``stop`` is there and no init system stays.
+    :ivar create: files to make where an init system stays, if their folder is there.
     """
 
     id: str
@@ -86,6 +97,10 @@ class Rule(_Row):
     replace: tuple[Replaced, ...] = ()
     remove_lines: tuple[Shortened, ...] = Field(default=(), alias="remove-lines")
     spare_mounts_below: tuple[str, ...] = Field(default=(), alias="spare-mounts-below")
+    with_init: bool = Field(default=False, alias="with-init")
+    stop: tuple[str, ...] = ()
+    report: str | None = None
+    create: tuple[Replaced, ...] = ()
 
     def plain_patterns(self) -> Iterator[tuple[Verb, str]]:
         """Yield the patterns of the verbs that need nothing else, in the order that counts."""

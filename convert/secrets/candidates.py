@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,10 +13,14 @@ from formats.core.limits import KIB, MIB
 TEXT_MAX_BYTES = 256 * KIB
 """Of a file that no kind names; a longer one is data, not settings."""
 
-_TEXTS_MAX = 5_000
-_TEXTS_MAX_BYTES = 24 * MIB
+_TEXTS_MAX = 2_500
+_TEXTS_MAX_BYTES = 16 * MIB
 _NAMED_MAX = 20_000
 """Files looked into at the most, named or not; servers have hundreds."""
+
+
+_FIRST, _SECOND, _LAST, _NEVER = range(4)
+"""What is looked into first where there is too much, by endings."""
 
 
 class Candidate(NamedTuple):
@@ -44,23 +48,25 @@ def candidates(
     names = NamePatterns((pattern, kind) for kind in kinds for pattern in kind.paths)
     places = _Places(names, text)
     chosen: list[tuple[int, Candidate]] = []
-    texts: list[tuple[bool, int, Entry]] = []
+    texts: list[tuple[int, int, Entry]] = []
     left_out = 0
+    place, around = places.get(b""), b""
     for number, entry in enumerate(entries):
         if not entry.size:
             continue
         folder, _, name = entry.path.rpartition(b"/")
-        place = places.get(folder)
-        found = (*names.of_name(folder, name), *place.kinds)
-        if found:
+        if folder != around:
+            place, around = places.get(folder), folder
+        found = names.of_name(folder, name)
+        if found or place.kinds:
             if len(chosen) < _NAMED_MAX:
-                chosen.append((number, Candidate(entry, found)))
+                chosen.append((number, Candidate(entry, (*found, *place.kinds))))
             else:
                 left_out += 1
         elif place.is_text and entry.size <= TEXT_MAX_BYTES and entry.kind is Kind.FILE:
-            ending = _ending(name)
-            if ending not in places.never:
-                texts.append((ending not in places.first, number, entry))
+            rank = places.ranks.get(_ending(name), _LAST)
+            if rank != _NEVER:
+                texts.append((rank, number, entry))
     bytes_left = _TEXTS_MAX_BYTES
     texts.sort(key=lambda item: item[:2])
     taken = 0
@@ -103,13 +109,17 @@ class NamePatterns:
         known = self._folders.get(folder.rpartition(b"/")[2], ())
         return tuple(named.kind for named in known if named.is_in(folder))
 
-    def of_name(self, folder: bytes, name: bytes) -> list[SecretKind]:
-        """Return the kinds of a file by its name."""
+    def of_name(self, folder: bytes, name: bytes) -> Sequence[SecretKind]:
+        """Return the kinds of a file by its name; most have none, and are told at once."""
+        ending = name[name.rfind(b".") + 1 :]
+        is_begun = name.startswith(self._starts)
+        if name not in self._exact and ending not in self._endings and not is_begun:
+            return ()
         found = [named.kind for named in self._exact.get(name, ()) if named.is_in(folder)]
-        ending = name.rpartition(b".")[2]
-        if ending in self._endings and ending != name:
-            found += (named.kind for named in self._endings[ending] if named.is_in(folder))
-        if self._starts and name.startswith(self._starts):
+        if ending != name:
+            known = self._endings.get(ending, ())
+            found += (named.kind for named in known if named.is_in(folder))
+        if is_begun:
             found += (kind for start, kind in self._beginnings if name.startswith(start))
         return found
 
@@ -139,7 +149,10 @@ class _Place(NamedTuple):
 
 
 class _Places:
-    """The folders of a tree, each asked about once."""
+    """The folders of a tree, each asked about once.
+
+    :ivar ranks: of endings; others come last.
+    """
 
     def __init__(self, names: NamePatterns, text: TextFiles) -> None:
         self._names = names
@@ -147,8 +160,9 @@ class _Places:
         self._not_below = _folders(text.not_below)
         self._but_below = _folders(text.but_below)
         self._not_in = {name.encode() for name in text.not_in}
-        self.first = {ending.encode() for ending in text.first}
-        self.never = {ending.encode() for ending in text.never}
+        self.ranks = {ending.encode(): _NEVER for ending in text.never}
+        self.ranks |= {ending.encode(): _SECOND for ending in text.second}
+        self.ranks |= {ending.encode(): _FIRST for ending in text.first}
 
     def get(self, folder: bytes) -> _Place:
         """Return what holds in a folder."""

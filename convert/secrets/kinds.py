@@ -54,13 +54,14 @@ class SecretKind(_Row):
 class TextFiles(_Row):
     """Which files are looked into though no kind names them.
 
-    :ivar first: endings of those that come first, where there are too many.
+    :ivar first: endings of those that come first, where there are too many, then ``second``.
     """
 
     not_below: tuple[str, ...] = Field(alias="not-below")
     but_below: tuple[str, ...] = Field(alias="but-below")
     not_in: frozenset[str] = Field(alias="not-in")
     first: frozenset[str]
+    second: frozenset[str]
     never: frozenset[str]
 
 
@@ -85,15 +86,36 @@ def text_files() -> TextFiles:
     return _table().text
 
 
+class Look:
+    """How one kind is looked for in a file.
+
+    :ivar hints: one of these has to be in it; none: any file will do.
+    :ivar any_case: they can have any case.
+    :ivar pattern: None: the name is enough.
+    """
+
+    __slots__ = ("any_case", "hints", "kind", "pattern")
+
+    def __init__(self, kind: SecretKind) -> None:
+        self.kind = kind
+        self.hints = tuple(hint.encode() for hint in kind.hints)
+        self.any_case = (kind.pattern or "").startswith("(?i)")
+        self.pattern = _expression(kind)
+
+
 @cache
-def expression(kind: str) -> re.Pattern[bytes] | None:
-    """Return the pattern of a kind, or that of its first bytes; None if its name is enough."""
-    found = next(item for item in all_kinds() if item.id == kind)
-    if found.pattern is not None:
-        return re.compile(found.pattern.encode(), re.MULTILINE)
-    if not found.magic:
+def all_looks() -> tuple[Look, ...]:
+    """Return how each kind is looked for, in the order of :func:`all_kinds`."""
+    return tuple(map(Look, all_kinds()))
+
+
+def _expression(kind: SecretKind) -> re.Pattern[bytes] | None:
+    """Return the pattern of a kind, or that of its first bytes."""
+    if kind.pattern is not None:
+        return re.compile(kind.pattern.encode(), re.MULTILINE)
+    if not kind.magic:
         return None
-    heads = (_magic(item) for item in found.magic)
+    heads = (_magic(item) for item in kind.magic)
     return re.compile(rb"\A(?:" + b"|".join(heads) + rb")", re.DOTALL)
 
 

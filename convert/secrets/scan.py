@@ -7,12 +7,12 @@ they would show up, see :mod:`convert.secrets.masking`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from convert.secrets.candidates import Candidate, NamePatterns, candidates
-from convert.secrets.kinds import SecretKind, all_kinds, expression, text_files
+from convert.secrets.kinds import Look, SecretKind, all_kinds, all_looks, text_files
 from formats.core.entry import Entry
 from formats.core.finding import Action, Finding
 from formats.core.limits import KIB, MIB
@@ -34,14 +34,16 @@ _VALUES_MAX = 2_000
 
 
 class _Hit(NamedTuple):
-    """A secret in a file.
+    """A secret in a file, and the bytes it takes.
 
-    :ivar offset: of its kind's pattern; None where the whole file is one.
+    :ivar is_whole: the file is one, and no line of it.
     """
 
     kind: SecretKind
-    offset: int | None
+    start: int
+    end: int
     values: tuple[bytes, ...] = ()
+    is_whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +66,14 @@ def find_secrets(tree: Tree, accepted: Sequence[str] = ()) -> Found:
     """
     kinds = [kind for kind in all_kinds() if kind.rule not in accepted]
     chosen = candidates(tree.entries(), kinds, text_files())
-    look = _Look(kinds)
+    search = _Search(kinds)
     tree.will_read([candidate.entry for candidate in chosen.files])
     findings: list[Finding] = []
     values: set[str] = set()
     untold = 0
     for candidate in chosen.files:
         content = first_bytes(tree, candidate.entry, _HEAD_BYTES)
-        hits = sorted(look.into(candidate, content), key=lambda hit: hit.offset or 0)
+        hits = sorted(search.into(candidate, content), key=lambda hit: hit.start)
         if len(values) < _VALUES_MAX:
             values.update(value.decode("utf-8", "replace") for hit in hits for value in hit.values)
         told = list(_findings(candidate.entry, content, hits))
@@ -81,56 +83,71 @@ def find_secrets(tree: Tree, accepted: Sequence[str] = ()) -> Found:
     return Found(tuple(findings), frozenset(values))
 
 
-class _Look:
+class _Search:
     """What is looked for, by the names of files and in all of them."""
 
     def __init__(self, kinds: Sequence[SecretKind]) -> None:
-        self._everywhere = [kind for kind in kinds if kind.everywhere]
+        wanted = {kind.id for kind in kinds}
+        self._looks = {look.kind.id: look for look in all_looks() if look.kind.id in wanted}
+        self._everywhere = [look for look in self._looks.values() if look.kind.everywhere]
+        self._hints = [hint for look in self._everywhere for hint in look.hints]
         self._among = NamePatterns((pattern, kind) for kind in kinds for pattern in kind.among)
-        self._order = {kind.id: number for number, kind in enumerate(kinds)}
 
-    def into(self, candidate: Candidate, content: bytes) -> Iterator[_Hit]:
-        """Yield the secrets of a file; of several at one place, that of the first kind."""
+    def into(self, candidate: Candidate, content: bytes) -> Sequence[_Hit]:
+        """Return the secrets of a file; of several at one place, that of the first kind."""
         if b"\0" in content[:_BINARY_BYTES]:
-            yield from _of_binary(candidate.kinds, content)
-            return
+            return _of_binary([self._looks[kind.id] for kind in candidate.kinds], content)
         folder, _, name = candidate.entry.path.rpartition(b"/")
-        named = (
-            *candidate.kinds,
-            *self._among.of_name(folder, name),
-            *self._among.of_folder(folder),
-        )
-        kinds = {kind.id: kind for kind in (*named, *self._everywhere)}
-        taken: list[tuple[int, int]] = []
-        for kind in sorted(kinds.values(), key=lambda item: self._order[item.id]):
-            for start, end, hit in _of_text(kind, content):
-                if not any(start < other_end and other < end for other, other_end in taken):
-                    taken.append((start, end))
-                    yield hit
+        among = (*self._among.of_name(folder, name), *self._among.of_folder(folder))
+        hits: list[_Hit] = []
+        for look in self._asked_for((*candidate.kinds, *among), content):
+            for hit in _of_text(look, content):
+                if not any(hit.start < known.end and known.start < hit.end for known in hits):
+                    hits.append(hit)
+        return hits
+
+    def _asked_for(self, named: Sequence[SecretKind], content: bytes) -> Iterable[Look]:
+        """Return what to look for: what the name asks for, and what counts in all files."""
+        is_hinted = _has_any(content, self._hints)
+        if not named:
+            return self._everywhere if is_hinted else ()
+        ids = {kind.id for kind in named}
+        return [
+            look
+            for look in self._looks.values()
+            if look.kind.id in ids or (is_hinted and look.kind.everywhere)
+        ]
 
 
-def _of_binary(kinds: Sequence[SecretKind], content: bytes) -> Iterator[_Hit]:
-    for kind in kinds:
-        pattern = expression(kind.id) if kind.pattern is None else None
-        if kind.pattern is None and (pattern is None or pattern.match(content)):
-            yield _Hit(kind, None)
-            return
+def _of_binary(looks: Sequence[Look], content: bytes) -> list[_Hit]:
+    for look in looks:
+        is_whole = look.kind.pattern is None
+        if is_whole and (look.pattern is None or look.pattern.match(content)):
+            return [_Hit(look.kind, 0, len(content), is_whole=True)]
+    return []
 
 
-def _of_text(kind: SecretKind, content: bytes) -> Iterator[tuple[int, int, _Hit]]:
+def _of_text(look: Look, content: bytes) -> Iterator[_Hit]:
     """Yield the secrets of one kind, with the bytes that each takes."""
-    pattern = expression(kind.id)
-    if pattern is None:
-        yield 0, len(content), _Hit(kind, None)
+    if look.hints:
+        text = content.lower() if look.any_case else content
+        if not _has_any(text, look.hints):
+            return
+    if look.pattern is None:
+        yield _Hit(look.kind, 0, len(content), is_whole=True)
         return
-    if kind.hints and not any(hint.encode() in content for hint in kind.hints):
-        return
-    for match in pattern.finditer(content):
+    for match in look.pattern.finditer(content):
         values = tuple(value for value in match.groupdict().values() if value)
-        if kind.not_values and _is_no_secret(kind, match, values):
-            continue
-        offset = match.start() if kind.pattern is not None else None
-        yield match.start(), match.end(), _Hit(kind, offset, values)
+        if not (look.kind.not_values and _is_no_secret(look.kind, match, values)):
+            is_whole = look.kind.pattern is None
+            yield _Hit(look.kind, match.start(), match.end(), values, is_whole=is_whole)
+
+
+def _has_any(text: bytes, hints: Iterable[bytes]) -> bool:
+    for hint in hints:  # noqa: SIM110 - any() takes three times as long, for each file
+        if hint in text:
+            return True
+    return False
 
 
 def _is_no_secret(kind: SecretKind, match: re.Match[bytes], values: Sequence[bytes]) -> bool:
@@ -149,7 +166,7 @@ def _findings(entry: Entry, content: bytes, hits: Sequence[_Hit]) -> Iterator[Fi
     for same in places.values():
         shown = same[:_LINES_MAX]
         for number, hit in enumerate(shown, start=1):
-            line = None if hit.offset is None else content.count(b"\n", 0, hit.offset) + 1
+            line = None if hit.is_whole else content.count(b"\n", 0, hit.start) + 1
             evidence = hit.kind.evidence
             if number == len(shown) < len(same):
                 evidence += f"; {len(same) - number:,} more of them follow"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import cache
 
+from convert.reasons import Confidence
+from convert.secrets.kinds import CONFIG_RULE, all_kinds
 from formats.core.finding import Action, Finding
 
 
@@ -13,13 +16,18 @@ class Severity(StrEnum):
     HIGH = "high"
     """Content is lost, or a secret stays."""
     MEDIUM = "medium"
-    """Worth knowing: it may not work as it did on the machine."""
+    """Worth knowing: it may not work as it did on the machine, or looks like a secret."""
     LOW = "low"
     """Routine, done by a rule."""
 
 
 _LOST = frozenset({Action.DROPPED, Action.EMPTIED})
-_SECRETS = "secret"
+_MADE_AGAIN = {
+    "socket": Severity.LOW,
+    "special-file": Severity.MEDIUM,
+    "xattr": Severity.MEDIUM,
+}
+"""Losses that a service or a runtime makes up for, at least in most cases."""
 
 
 def severity_of(finding: Finding, *, by_rule: bool) -> Severity:
@@ -29,10 +37,19 @@ def severity_of(finding: Finding, *, by_rule: bool) -> Severity:
     """
     if by_rule:
         return Severity.LOW
-    if finding.action in _LOST or _is_secret_left(finding):
+    if finding.action in _LOST:
+        return _MADE_AGAIN.get(finding.rule, Severity.HIGH)
+    if _is_secret_left(finding):
         return Severity.HIGH
     return Severity.MEDIUM if finding.action is Action.REPORTED else Severity.LOW
 
 
 def _is_secret_left(finding: Finding) -> bool:
-    return finding.action is Action.REPORTED and finding.rule.startswith(_SECRETS)
+    return finding.action is Action.REPORTED and finding.rule in _certain_secrets()
+
+
+@cache
+def _certain_secrets() -> frozenset[str]:
+    """Return the rules of secrets that are more than a name that sounds like one."""
+    found = (kind.rule for kind in all_kinds() if kind.confidence is not Confidence.LOW)
+    return frozenset((CONFIG_RULE, *found))

@@ -91,13 +91,21 @@ def by_folder(entries: Iterable[Entry], name: str) -> Weight:
             pile.add(entry)
         if entry.size >= least and len(above) <= _DEEPEST:
             pile.parts.setdefault(own, _Pile()).add(entry)
-    return _settled(name, root, least)
+    return _settled(name, root, least, is_whole=True)
 
 
-def _settled(name: str, pile: _Pile, least: int) -> Weight:
-    """Return a pile as it is shown: its small parts are one."""
+def _settled(name: str, pile: _Pile, least: int, *, is_whole: bool = False) -> Weight:
+    """Return a pile as it is shown: its small parts are one.
+
+    :param least: bytes of what is not small.
+    :param is_whole: show the heaviest however small they are.
+    """
     ordered = sorted(pile.parts.items(), key=lambda item: (-item[1].size, item[0]))
-    kept = [(part, inner) for part, inner in ordered[:_WIDEST] if inner.size >= least]
+    kept = [
+        (part, inner)
+        for part, inner in ordered[:_WIDEST]
+        if inner.size >= least or (is_whole and inner.size)
+    ]
     parts = [_settled(printable(part), inner, least) for part, inner in kept]
     rest = pile.size - sum(part.size for part in parts)
     if parts and rest > 0:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
-from convert.inspect.facts import Facts, Service
+from convert.inspect.facts import Service
 from convert.plan import Decisions
 from formats.core.origin import printable
 from formats.core.package import Package
 
 _ROWS = 3000
 """More make a page slow; how many are left out is said."""
+_OPEN_ROWS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,56 +43,11 @@ class Listing:
 
 def listings(decisions: Decisions) -> Iterator[Listing]:
     """Yield what there is to list; nothing for what was not found."""
-    facts = decisions.facts
-    for name, title, columns, rows in (
-        (
-            "services",
-            "Services",
-            ("service", "by", "what becomes of it", "evidence"),
-            _services(decisions),
-        ),
-        ("sockets", "Sockets", ("socket", "ports", "service", "evidence"), _sockets(facts)),
-        (
-            "applications",
-            "Applications",
-            ("application", "kind", "where", "started by", "evidence"),
-            _applications(facts),
-        ),
-        ("volumes", "Data folders", ("folder", "service", "evidence"), _volumes(facts)),
-        (
-            "jobs",
-            "Periodic jobs, which the container does not run",
-            ("job", "when", "user", "evidence"),
-            _jobs(facts),
-        ),
-        (
-            "timers",
-            "Timers, which the container does not run",
-            ("timer",),
-            [(str(timer),) for timer in facts.timers],
-        ),
-        (
-            "accounts",
-            "Accounts of people",
-            ("account", "uid:gid", "home", "shell", "evidence"),
-            _accounts(facts),
-        ),
-        (
-            "layer-packages",
-            "Packages in the new layer",
-            ("package", "version", "architecture", "summary"),
-            _packages(decisions.packages),
-        ),
-        (
-            "packages",
-            "Packages installed",
-            ("package", "version", "architecture", "summary"),
-            _packages(facts.packages),
-        ),
-    ):
-        listing = _listing(name, title, columns, rows)
-        if listing.rows:
-            yield listing
+    for name, title, columns, rows in _KINDS:
+        every = tuple(tuple(map(shown, row)) for row in rows(decisions))
+        if every:
+            is_open = len(every) <= _OPEN_ROWS
+            yield Listing(name, title, columns, every[:_ROWS], len(every), is_open)
 
 
 def shown(text: str) -> str:
@@ -98,11 +55,22 @@ def shown(text: str) -> str:
     return text if text.isprintable() else printable(text)
 
 
-def _listing(
-    name: str, title: str, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]
-) -> Listing:
-    every = tuple(tuple(shown(cell) for cell in row) for row in rows)
-    return Listing(name, title, columns, every[:_ROWS], len(every), is_open=len(every) <= 12)
+def _system(decisions: Decisions) -> Iterator[tuple[str, ...]]:
+    facts = decisions.facts
+    if facts.operating_system is not None:
+        found = facts.operating_system
+        yield "operating system", found.pretty_name, str(found.evidence)
+    if facts.architecture.name is not None:
+        name = "/".join(filter(None, (facts.architecture.name, facts.architecture.variant)))
+        yield "architecture", name, str(facts.architecture.evidence or "")
+    if facts.init is not None:
+        yield "init system", f"{facts.init.name}, {facts.init.path}", str(facts.init.evidence)
+    if facts.default_target is not None:
+        yield "default target", facts.default_target, ""
+    if decisions.machine is not None:
+        yield "machine", decisions.machine.name, ""
+    for folder, origin in decisions.mounts:
+        yield f"mounted on {folder}", str(origin), ""
 
 
 def _services(decisions: Decisions) -> Iterator[tuple[str, ...]]:
@@ -120,35 +88,80 @@ def _services(decisions: Decisions) -> Iterator[tuple[str, ...]]:
         yield service.name, service.manager, fate, str(service.enabled_by)
 
 
-def _sockets(facts: Facts) -> Iterator[tuple[str, ...]]:
-    for socket in facts.sockets:
-        ports = ", ".join(map(str, socket.ports)) or "no port"
-        yield socket.name, ports, socket.service, str(socket.evidence)
+def _sockets(decisions: Decisions) -> Iterator[tuple[str, ...]]:
+    for socket in decisions.facts.sockets:
+        if socket.ports:  # the others are of the system's own parts
+            ports = ", ".join(map(str, socket.ports))
+            yield socket.name, ports, socket.service, str(socket.evidence)
 
 
-def _applications(facts: Facts) -> Iterator[tuple[str, ...]]:
-    for item in facts.applications:
+def _applications(decisions: Decisions) -> Iterator[tuple[str, ...]]:
+    for item in decisions.facts.applications:
         name = f"{item.name} {item.version}" if item.version else item.name
         start = shlex.join(item.start.argv) if item.start is not None else item.runtime or ""
         yield name, item.kind, f"/{printable(item.path)}", start, str(item.evidence)
 
 
-def _volumes(facts: Facts) -> Iterator[tuple[str, ...]]:
-    for folder in facts.volumes:
+def _volumes(decisions: Decisions) -> Iterator[tuple[str, ...]]:
+    for folder in decisions.facts.volumes:
         yield folder.path, folder.service or "", str(folder.evidence)
 
 
-def _jobs(facts: Facts) -> Iterator[tuple[str, ...]]:
-    for job in facts.jobs:
+def _jobs(decisions: Decisions) -> Iterator[tuple[str, ...]]:
+    for job in decisions.facts.jobs:
         yield job.command, job.time, job.user, str(job.evidence)
 
 
-def _accounts(facts: Facts) -> Iterator[tuple[str, ...]]:
-    for account in facts.accounts:
+def _accounts(decisions: Decisions) -> Iterator[tuple[str, ...]]:
+    for account in decisions.facts.accounts:
         ids = f"{account.uid}:{account.gid}"
         yield account.name, ids, account.home, account.shell, str(account.evidence)
+
+
+def _timers(decisions: Decisions) -> Iterator[tuple[str, ...]]:
+    return ((str(timer),) for timer in decisions.facts.timers)
+
+
+def _layer_packages(decisions: Decisions) -> Iterator[tuple[str, ...]]:
+    return _packages(decisions.packages)
+
+
+def _installed(decisions: Decisions) -> Iterator[tuple[str, ...]]:
+    return _packages(decisions.facts.packages)
 
 
 def _packages(packages: Sequence[Package]) -> Iterator[tuple[str, ...]]:
     for package in sorted(packages, key=lambda item: (item.name, item.architecture)):
         yield package.name, package.version, package.architecture, package.summary
+
+
+_Rows: TypeAlias = Callable[[Decisions], Iterable[tuple[str, ...]]]
+_PACKAGE = ("package", "version", "architecture", "summary")
+_KINDS: tuple[tuple[str, str, tuple[str, ...], _Rows], ...] = (
+    ("system", "System", ("what", "value", "evidence"), _system),
+    ("services", "Services", ("service", "by", "what becomes of it", "evidence"), _services),
+    ("sockets", "Sockets", ("socket", "ports", "service", "evidence"), _sockets),
+    (
+        "applications",
+        "Applications",
+        ("application", "kind", "where", "started by", "evidence"),
+        _applications,
+    ),
+    ("volumes", "Data folders", ("folder", "service", "evidence"), _volumes),
+    (
+        "jobs",
+        "Periodic jobs, which the container does not run",
+        ("job", "when", "user", "evidence"),
+        _jobs,
+    ),
+    ("timers", "Timers, which the container does not run", ("timer",), _timers),
+    (
+        "accounts",
+        "Accounts of people",
+        ("account", "uid:gid", "home", "shell", "evidence"),
+        _accounts,
+    ),
+    ("layer-packages", "Packages in the new layer", _PACKAGE, _layer_packages),
+    ("packages", "Packages installed", _PACKAGE, _installed),
+)
+"""What can be listed: name, title, columns, and what gives the rows."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from convert.options import ConvertOptions, Secrets
-from convert.secrets.kinds import RULE_PREFIX
+from convert.secrets.kinds import RULE_PREFIX, most_certain_first
 from formats.core.entry import Kind
 from formats.core.errors import FindingsError
 from formats.core.finding import Action, Finding
@@ -41,11 +41,12 @@ def refuse_secrets(secrets: Sequence[Finding]) -> None:
     """
     if not secrets:
         return
+    first = most_certain_first(secrets)[0]
     others = f", and {len(secrets) - 1:,} more" if len(secrets) > 1 else ""
     raise FindingsError(
-        f"the image would hold a secret: {secrets[0]}{others}",
-        hint="'convert inspect' lists all; --drop PATH leaves a file out,"
-        f" --keep {secrets[0].rule} accepts what is of this kind",
+        f"the image would hold a secret: {first}{others}",
+        hint="'convert inspect --json' lists all; --drop PATH leaves a file out,"
+        f" --keep {first.rule} accepts what is of this kind",
     )
 
 

@@ -9,21 +9,25 @@ from convert.cli.output import table
 from convert.export import Export
 from convert.inspect.entrypoint import Loser
 from convert.layers.compress import Codec
+from convert.losses import secrets_in
 from convert.pipeline import Conversion, Inspection
 from convert.plan import Decisions
 from convert.reasons import Confidence, Reason
 from convert.report.counts import counted
 from convert.report.words import human_size
+from convert.secrets.kinds import RULE_PREFIX, most_certain_first
 from convert.structure import Part
 from convert.verify import Verification
 from formats.core.finding import Action, Finding
 from formats.core.machine import Machine
+from formats.core.origin import printable
 from formats.core.package import Package
 from formats.core.reader import Role
 
 _WIDTH = 100
 _FINDINGS_SHOWN = 8
 _NAMES_SHOWN = 4
+_SECRETS_SHOWN = 4
 _HARMLESS = frozenset({Action.REPORTED, Action.ADDED})
 _SET_UP = ("package-", "merged-usr", "library-cache")
 _MADE = frozenset({Action.ADDED, Action.CHANGED})
@@ -140,8 +144,31 @@ def _decided(decisions: Decisions) -> list[str]:
     if done:
         told = ", ".join(f"{rule} {count:,}" for rule, count in counted(done).items())
         lines += _wrapped("  set up      ", told)
-    rest = [finding for finding in decisions.findings if not _is_set_up(finding)]
+    secrets = secrets_in(decisions.findings)
+    lines += _secrets(secrets)
+    told_already = {*done, *secrets}
+    rest = [finding for finding in decisions.findings if finding not in told_already]
     return lines + _indented(_listed(rest))
+
+
+def _secrets(found: Sequence[Finding]) -> Iterator[str]:
+    """Yield how many secrets of each kind stay in the image, and where the first are."""
+    if not found:
+        return
+    kinds = (
+        f"{rule.removeprefix(RULE_PREFIX)} {count:,}" for rule, count in counted(found).items()
+    )
+    yield from _wrapped("  secrets     ", f"{', '.join(kinds)}: left in the image")
+    for finding in most_certain_first(found)[:_SECRETS_SHOWN]:
+        yield from _wrapped(" " * 14 + "· ", _place_of(finding))
+    if len(found) > _SECRETS_SHOWN:
+        yield " " * 14 + f"… and {len(found) - _SECRETS_SHOWN:,} more: --json lists all"
+
+
+def _place_of(finding: Finding) -> str:
+    line = f":{finding.line}" if finding.line is not None else ""
+    where = f"/{printable(finding.path)}{line}: " if finding.path else ""
+    return where + finding.evidence
 
 
 def _not_run(jobs: int) -> str:

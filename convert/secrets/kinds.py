@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from convert.reasons import Confidence
+from formats.core.finding import Finding
 
 RULE_PREFIX = "secret-"
 CONFIG_RULE = f"{RULE_PREFIX}in-config"
@@ -127,3 +129,9 @@ def _magic(digits: str) -> bytes:
 def secret_rules() -> tuple[str, ...]:
     """Return the rules that findings about secrets name; ``--keep`` accepts what they tell of."""
     return (*(kind.rule for kind in all_kinds()), CONFIG_RULE)
+
+
+def most_certain_first(findings: Iterable[Finding]) -> list[Finding]:
+    """Return findings about secrets in the order in which a person wants to look at them."""
+    ranks = {kind.rule: list(Confidence).index(kind.confidence) for kind in all_kinds()}
+    return sorted(findings, key=lambda finding: ranks.get(finding.rule, len(ranks)))

@@ -131,7 +131,7 @@ PLANTED: Mapping[str, tuple[Planted, ...]] = {
     "share-password": (Planted("root/.smbcredentials", f"username=me\npassword={CANARY}\n", 2),),
     "instance-data": (
         Planted(
-            "var/lib/cloud/instances/i-1/user-data.txt", f"#cloud-config\npw: {CANARY}\n", None
+            "var/lib/cloud/instances/i-2/user-data.txt", f"#cloud-config\npw: {CANARY}\n", None
         ),
     ),
     "subscription": (

@@ -9,7 +9,7 @@ OUT ?= demo
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format types unit bench system-packages docs clean
+.PHONY: help demo test check lint format types unit bench system-packages docs screenshots clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -48,6 +48,10 @@ system-packages: ## install the Debian packages that the tests use as oracles (a
 
 docs: $(STAMP) ## rewrite the generated parts of docs/
 	$(BIN)/python -m docs.generate
+
+screenshots: $(STAMP) ## take the pictures of docs/report.md anew
+	@.ci/system-packages test
+	@$(BIN)/python -m tests.images.screenshots
 
 clean: ## remove everything that is not in git, cached images too
 	rm -rf $(VENV) .cache demo build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -24,7 +24,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("demo"))
     parser.add_argument("image", nargs="?", type=Path)
     wanted = parser.parse_args()
-    disk = wanted.image or _example()
+    disk = wanted.image or example_disk()
     if disk is None:
         return 6
     wanted.out.mkdir(parents=True, exist_ok=True)
@@ -46,7 +46,8 @@ def main() -> int:
     return 0
 
 
-def _example() -> Path | None:
+def example_disk() -> Path | None:
+    """Return the example's disk below the project's folder, made if need be; None if it cannot."""
     disk = CACHE / "debian-server.raw"
     if not disk.exists():
         print(f"building {disk.relative_to(ROOT)}: Debian with systemd, nginx and openssh …")

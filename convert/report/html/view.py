@@ -220,7 +220,10 @@ def _cards(
     )
     worth = counts[Severity.HIGH.value] + counts[Severity.MEDIUM.value]
     yield Card(
-        "To look at", f"{worth:,}", f"{counts[Severity.HIGH.value]:,} of them urgent", "findings"
+        "To look at",
+        f"{worth:,}",
+        f"{counts[Severity.HIGH.value]:,} of them urgent" if worth else "nothing urgent",
+        "findings",
     )
 
 

@@ -23,9 +23,11 @@ _HOSTILE = (
     "\u202egnp.exe",
     "--><svg onload=window.pwned=1>",
 )
-_UNIT = """\
+_CANARY = "ghp_" + "Ab3dE6gH9" * 4
+_UNIT = f"""\
 [Service]
 ExecStart=/usr/bin/served --name "<b onmouseover=window.pwned=1>x</b>"
+Environment=API_TOKEN={_CANARY}
 Environment="MOTTO=</script><script>window.pwned=1</script>"
 [Install]
 WantedBy=multi-user.target
@@ -323,6 +325,21 @@ def test_a_candidate_that_lost_is_there_with_its_reason(page: Page) -> None:
     page.locator("#decided .lost summary").first.click()
     lost = page.locator("#decided .lost li", has_text="ssh")
     expect(lost).to_contain_text("remote login")
+
+
+def test_secrets_are_named_and_their_values_are_not(page: Page, report: Path, root: str) -> None:
+    high = page.locator("#findings tr[data-severity=high]")
+    expect(high.filter(has_text="secret-github-token")).to_contain_text("served.service:3")
+    shown = [
+        report.read_text(),
+        *(
+            succeed("plan", root, "--platform", "linux/amd64", option)
+            for option in ("--all", "--json")
+        ),
+    ]
+    for text in shown:
+        assert "API_TOKEN" in text
+        assert _CANARY not in text
 
 
 def test_equal_sources_give_equal_pages(root: str, report: Path, tmp_path: Path) -> None:

@@ -141,7 +141,8 @@ class Socket:
 class Application:
     """Software that was put on the system by hand, or that a runtime serves.
 
-    :ivar kind: ``java``, ``tomcat-webapp``, ``node``, ``python-venv``, ``php-site``, ``program``.
+    :ivar kind: ``java``, ``tomcat-webapp``, ``jetty-webapp``, ``wildfly-deployment``, ``node``,
+        ``python-venv``, ``python``, ``php-site``, ``ruby``, ``dotnet``, ``program``.
     :ivar path: its file or folder in the tree.
     :ivar version: as its own metadata has it.
     :ivar runtime: what runs it: ``node 18``, ``/usr/bin/python3.11``.

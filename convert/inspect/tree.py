@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from convert.inspect.accounts import Accounts
+from convert.inspect.applications.find import find_applications
 from convert.inspect.arch import architecture
 from convert.inspect.cron import periodic_jobs
 from convert.inspect.facts import Facts, Service
@@ -71,11 +72,14 @@ def _beyond_services(index: TreeIndex, facts: Facts) -> Facts:
     installed = Installed(guest)
     facts = replace(facts, packages=installed.packages, accounts=people(guest))
     found = find_obstacles(guest, facts, installed)
+    others = Guest(index)
+    applications = find_applications(others, facts, installed)
     return replace(
         facts,
+        applications=applications,
         obstacles=found.obstacles,
         volumes=found.folders,
-        findings=tuple(dict.fromkeys((*facts.findings, *guest.findings))),
+        findings=tuple(dict.fromkeys((*facts.findings, *guest.findings, *others.findings))),
     )
 
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
         verify_artifact,
     )
     from convert.plan import Decisions
+    from convert.preview import Preview, preview_artifact
+    from convert.report.html.page import report_page
     from convert.verify import Verification
     from formats.core.errors import ConvertError
     from formats.core.finding import Action, Finding
@@ -47,11 +49,14 @@ __all__ = [
     "Finding",
     "Inspection",
     "Limits",
+    "Preview",
     "Profile",
     "Verification",
     "convert_artifact",
     "export_artifact",
     "inspect_artifact",
+    "preview_artifact",
+    "report_page",
     "verify_artifact",
 ]
 
@@ -67,6 +72,8 @@ _HOMES = {
         "verify_artifact",
     ),
     "convert.plan": ("Decisions",),
+    "convert.preview": ("Preview", "preview_artifact"),
+    "convert.report.html.page": ("report_page",),
     "convert.verify": ("Verification",),
     "formats.core.errors": ("ConvertError",),
     "formats.core.finding": ("Action", "Finding"),

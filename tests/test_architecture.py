@@ -18,6 +18,7 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "convert/images": ("click", "tqdm", "convert.cli", "convert.pipeline", "convert.opening"),
     "convert/inspect": ("click", "tqdm", "convert.cli", "convert.pipeline", "convert.oci"),
     "convert/rules": ("click", "tqdm", "convert.cli", "convert.pipeline", "convert.oci"),
+    "convert/report": ("click", "tqdm", "convert.cli"),
     "convert/pipeline.py": ("click", "tqdm", "convert.cli"),
 }
 

@@ -6,8 +6,13 @@ from pathlib import Path
 import pytest
 
 from convert.images.folder import FolderTree
+from convert.oci.base import Base, BaseLayer
+from convert.oci.descriptor import Descriptor
+from convert.oci.digest import Digest
 from convert.report.weights import Weight, by_folder, weigh
 from formats.core.entry import Entry, Kind
+from formats.core.origin import Origin
+from formats.core.source import MemorySource
 from formats.core.tree import TreeIndex
 from tests.support.memory_tree import memory_tree
 from tests.support.programs import need, run
@@ -116,6 +121,23 @@ def test_many_small_packages_are_one_weight() -> None:
     assert len(found.parts) == 121
     assert sum(part.size for part in found.parts) == found.size == sum(sizes.values())
     assert "180 smaller packages" in {part.name for part in found.parts}
+
+
+def test_layers_of_a_base_lie_below_the_new_one() -> None:
+    def layer(size: int) -> BaseLayer:
+        tar = MemorySource(bytes(size), Origin(("base",)))
+        digest = Digest.of(bytes(size))
+        return BaseLayer(Descriptor("tar", digest, size), digest, tar, tar)
+
+    base = Base(None, None, (layer(700), layer(300)), ())
+    found = weigh(files({"a/b": 50}), {}, base).layers
+    assert [(part.name, part.size) for part in found.parts] == [
+        ("base, layer 1", 700),
+        ("base, layer 2", 300),
+        ("new layer", 50),
+    ]
+    assert found.size == 1050
+    assert at(found, "new layer/a").size == 50
 
 
 @pytest.mark.parametrize("name", ["\u202e", "\n", "\udcff"])

@@ -90,7 +90,7 @@ def build(target: Path, *, extra_packages: Sequence[str] = (), root_mib: int = _
             f"--customize-hook=download /disk.img {filesystem}",
             '--customize-hook=rm "$1/disk.img"',
             "--format=null",
-            _suite(),
+            suite(),
         )
         with disk.open("wb") as file:
             file.truncate((root_mib + _SWAP_MIB + 2) * _MIB)
@@ -110,7 +110,7 @@ def build(target: Path, *, extra_packages: Sequence[str] = (), root_mib: int = _
         shutil.move(disk, target)
 
 
-def _suite() -> str:
+def suite() -> str:
     """Return the host's Debian release, whose keys are at hand; elsewhere the stable one."""
     facts = dict(
         line.split("=", 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from formats.core.errors import OutputError, UsageError
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+_WIDTH = 100
 _Command = TypeVar("_Command", bound=Callable[..., object])
 
 
@@ -119,3 +121,15 @@ def quiet_option(command: _Command) -> _Command:
     return click.option(
         "-q", "--quiet", is_flag=True, help="Print nothing but errors, and no progress."
     )(command)
+
+
+def wrapped(lead: str, text: str) -> list[str]:
+    """Return a text in lines of a readable width, the first led by ``lead``, the others even."""
+    return textwrap.wrap(
+        text,
+        _WIDTH,
+        initial_indent=lead,
+        subsequent_indent=" " * len(lead),
+        break_long_words=False,
+        break_on_hyphens=False,
+    ) or [lead.rstrip()]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
-from convert.cli.output import table
+from convert.cli.found import found_lines
+from convert.cli.output import table, wrapped
 from convert.export import Export
 from convert.inspect.entrypoint import Loser
 from convert.layers.compress import Codec
@@ -24,7 +24,6 @@ from formats.core.origin import printable
 from formats.core.package import Package
 from formats.core.reader import Role
 
-_WIDTH = 100
 _FINDINGS_SHOWN = 8
 _NAMES_SHOWN = 4
 _SECRETS_SHOWN = 4
@@ -127,23 +126,24 @@ def _decided(decisions: Decisions) -> list[str]:
         f"  {name}, {decisions.entries:,} entries, {human_size(decisions.content_bytes)} of files",
     ]
     if decisions.machine is not None:
-        lines += _wrapped("  machine     ", _described(decisions.machine))
+        lines += wrapped("  machine     ", _described(decisions.machine))
     lines += [f"  {folder} from {origin}" for folder, origin in decisions.mounts]
     if decisions.packages:
-        lines += _wrapped("  packages    ", _told(decisions.packages))
+        lines += wrapped("  packages    ", _told(decisions.packages))
     if decisions.base is not None:
-        lines += _wrapped("  base        ", decisions.base)
+        lines += wrapped("  base        ", decisions.base)
     lines += ["", *_reasons(decisions.config.reasons)]
     if decisions.entrypoint.losers:
         lines += _losers(decisions.entrypoint.losers)
+    lines += found_lines(decisions.facts)
     if decisions.facts.jobs and decisions.entrypoint.service not in _SCHEDULERS:
         count = len(decisions.facts.jobs)
-        lines += _wrapped("  jobs        ", _not_run(count))
+        lines += wrapped("  jobs        ", _not_run(count))
     lines += _applied(decisions.applied)
     done = [finding for finding in decisions.findings if _is_set_up(finding)]
     if done:
         told = ", ".join(f"{rule} {count:,}" for rule, count in counted(done).items())
-        lines += _wrapped("  set up      ", told)
+        lines += wrapped("  set up      ", told)
     secrets = secrets_in(decisions.findings)
     lines += _secrets(secrets)
     told_already = {*done, *secrets}
@@ -158,9 +158,9 @@ def _secrets(found: Sequence[Finding]) -> Iterator[str]:
     kinds = (
         f"{rule.removeprefix(RULE_PREFIX)} {count:,}" for rule, count in counted(found).items()
     )
-    yield from _wrapped("  secrets     ", f"{', '.join(kinds)}: left in the image")
+    yield from wrapped("  secrets     ", f"{', '.join(kinds)}: left in the image")
     for finding in most_certain_first(found)[:_SECRETS_SHOWN]:
-        yield from _wrapped(" " * 14 + "· ", _place_of(finding))
+        yield from wrapped(" " * 14 + "· ", _place_of(finding))
     if len(found) > _SECRETS_SHOWN:
         yield " " * 14 + f"… and {len(found) - _SECRETS_SHOWN:,} more: --json lists all"
 
@@ -199,7 +199,7 @@ def _applied(applied: Sequence[Finding]) -> list[str]:
     if not applied:
         return []
     told = ", ".join(f"{rule} {count:,}" for rule, count in counted(applied).items())
-    return _wrapped("  taken out   ", told)
+    return wrapped("  taken out   ", told)
 
 
 def _losers(losers: Sequence[Loser]) -> Iterator[str]:
@@ -210,7 +210,7 @@ def _losers(losers: Sequence[Loser]) -> Iterator[str]:
     lead = "  not run     "
     for reason, names in sorted(groups.items(), key=lambda item: len(item[1])):
         shown = ", ".join(names) if len(names) <= _NAMES_SHOWN else f"{len(names)} services"
-        yield from _wrapped(lead, f"{shown}: {reason}")
+        yield from wrapped(lead, f"{shown}: {reason}")
         lead = " " * len(lead)
 
 
@@ -222,12 +222,12 @@ def _reasons(reasons: Iterable[Reason]) -> Iterator[str]:
         unsure = (
             "" if reason.confidence is Confidence.HIGH else f"  ({reason.confidence} confidence)"
         )
-        yield from _wrapped(f"  {reason.field:<12}", (reason.value or "none") + unsure)
+        yield from wrapped(f"  {reason.field:<12}", (reason.value or "none") + unsure)
         for sentence in reason.why:
             if sentence in told:
                 continue
             told.add(sentence)
-            yield from _wrapped(" " * 14 + "· ", sentence)
+            yield from wrapped(" " * 14 + "· ", sentence)
 
 
 def _listed(findings: Sequence[Finding]) -> list[str]:
@@ -235,7 +235,7 @@ def _listed(findings: Sequence[Finding]) -> list[str]:
     ordered = sorted(findings, key=lambda item: item.action in _HARMLESS)
     lines: list[str] = []
     for finding in ordered[:_FINDINGS_SHOWN]:
-        lines += _wrapped("· " if finding.action in _HARMLESS else "! ", str(finding))
+        lines += wrapped("· " if finding.action in _HARMLESS else "! ", str(finding))
     if len(ordered) > _FINDINGS_SHOWN:
         lines.append(f"… and {len(ordered) - _FINDINGS_SHOWN:,} more: --json shows all")
     return lines
@@ -243,14 +243,3 @@ def _listed(findings: Sequence[Finding]) -> list[str]:
 
 def _indented(lines: Iterable[str]) -> list[str]:
     return [f"  {line}" for line in lines]
-
-
-def _wrapped(lead: str, text: str) -> list[str]:
-    return textwrap.wrap(
-        text,
-        _WIDTH,
-        initial_indent=lead,
-        subsequent_indent=" " * len(lead),
-        break_long_words=False,
-        break_on_hyphens=False,
-    ) or [lead.rstrip()]

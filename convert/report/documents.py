@@ -19,6 +19,7 @@ from convert.pipeline import Conversion, Inspection
 from convert.plan import Decisions
 from convert.reasons import Confidence, Reason
 from convert.report.counts import counted
+from convert.report.found import FoundDocument
 from convert.structure import Part
 from convert.verify import Verification
 from convert.version import DISTRIBUTION, VERSION
@@ -201,6 +202,7 @@ class DecisionsDocument(_Document):
     init: str | None
     services: list[ServiceDocument]
     jobs: list[JobDocument] = Field(description="what cron would start")
+    found: FoundDocument
     not_chosen: dict[str, str] = Field(description="service → why it is not the entrypoint")
     config: list[DecisionDocument]
     entries: int
@@ -231,6 +233,7 @@ class DecisionsDocument(_Document):
                 )
                 for job in decisions.facts.jobs
             ],
+            found=FoundDocument.of(decisions.facts),
             not_chosen={loser.name: loser.reason for loser in decisions.entrypoint.losers},
             config=[DecisionDocument.of(reason) for reason in decisions.config.reasons],
             entries=decisions.entries,

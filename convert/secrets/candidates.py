@@ -52,11 +52,11 @@ def candidates(
     left_out = 0
     place, around = places.get(b""), b""
     for number, entry in enumerate(entries):
-        if not entry.size:
-            continue
         folder, _, name = entry.path.rpartition(b"/")
         if folder != around:
             place, around = places.get(folder), folder
+        if not entry.size or place.is_example:
+            continue
         found = names.of_name(folder, name)
         if found or place.kinds:
             if len(chosen) < _NAMED_MAX:
@@ -142,10 +142,12 @@ class _Place(NamedTuple):
 
     :ivar kinds: those that name all of them.
     :ivar is_text: they are looked into though no kind names them.
+    :ivar is_example: they are not looked into at all.
     """
 
     kinds: tuple[SecretKind, ...]
     is_text: bool
+    is_example: bool
 
 
 class _Places:
@@ -159,6 +161,7 @@ class _Places:
         self._known: dict[bytes, _Place] = {}
         self._not_below = _folders(text.not_below)
         self._but_below = _folders(text.but_below)
+        self._examples_in = {name.encode() for name in text.examples_in}
         self._not_in = {name.encode() for name in text.not_in}
         self.ranks = {ending.encode(): _NEVER for ending in text.never}
         self.ranks |= {ending.encode(): _SECOND for ending in text.second}
@@ -168,14 +171,15 @@ class _Places:
         """Return what holds in a folder."""
         place = self._known.get(folder)
         if place is None:
-            place = _Place(self._names.of_folder(folder), self._is_text(folder))
+            below, names = folder + b"/", folder.split(b"/")
+            is_system = below.startswith(self._not_below) and not below.startswith(self._but_below)
+            place = _Place(
+                self._names.of_folder(folder),
+                is_text=not is_system and self._not_in.isdisjoint(names),
+                is_example=is_system and not self._examples_in.isdisjoint(names),
+            )
             self._known[folder] = place
         return place
-
-    def _is_text(self, folder: bytes) -> bool:
-        below = folder + b"/"
-        is_system = below.startswith(self._not_below) and not below.startswith(self._but_below)
-        return not is_system and self._not_in.isdisjoint(folder.split(b"/"))
 
 
 def _folders(paths: Iterable[str]) -> tuple[bytes, ...]:

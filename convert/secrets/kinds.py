@@ -56,11 +56,13 @@ class SecretKind(_Row):
 class TextFiles(_Row):
     """Which files are looked into though no kind names them.
 
+    :ivar examples_in: names of folders below ``not_below`` in which nothing is looked into.
     :ivar first: endings of those that come first, where there are too many, then ``second``.
     """
 
     not_below: tuple[str, ...] = Field(alias="not-below")
     but_below: tuple[str, ...] = Field(alias="but-below")
+    examples_in: frozenset[str] = Field(alias="examples-in")
     not_in: frozenset[str] = Field(alias="not-in")
     first: frozenset[str]
     second: frozenset[str]

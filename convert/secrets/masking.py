@@ -23,27 +23,30 @@ _NAME = (
     r"(?:passw(?:or)?d|passphrase|(?<![a-z])pass|(?<=[_.-])pwd|secret|secret[_-]?key|api[_-]?key|auth[_-]?key"
     r"|access[_-]?key|encryption[_-]?key|private[_-]?key|token|credentials?|requirepass|masterauth)"
 )
+_GAP = r"\s{0,8}"
 _SHOWN = re.compile(
     "|".join(
         (
             # NAME=value, name: value, "name": "value"; in units, environments, mount options
-            rf"(?i:(?P<n1>[\w.-]*{_NAME}[\w-]{{0,8}}[\"']?(?:\s*=>\s*|\s*=\s*|:\s+))){_QUOTED}",
+            rf"(?i:(?P<n1>{_NAME}[\w-]{{0,8}}[\"']?(?:{_GAP}=>{_GAP}|{_GAP}={_GAP}|:\s{{1,8}}))){_QUOTED}",
             # --password value, -password:value, --requirepass value
-            rf"(?i:(?P<n2>(?<![\w-])--?[a-z-]*{_NAME}[ :]\s*))(?!-){_QUOTED}",
-            rf"(?P<n3>(?<!\w)(?:requirepass|masterauth)\s+){_QUOTED}",
+            rf"(?i:(?P<n2>(?<![\w-])--?[a-z-]{{0,40}}{_NAME}[ :]{_GAP}))(?!-){_QUOTED}",
+            rf"(?P<n3>(?<!\w)(?:requirepass|masterauth)\s{{1,8}}){_QUOTED}",
             # curl -u user:password, --user=user:password
-            rf"(?P<n4>(?<!\S)(?:-u|--user|--proxy-user)[ =]?[\"']?[^\s:\"'/]+:){_QUOTED}",
+            rf"(?P<n4>(?<!\S)(?:-u|--user|--proxy-user)[ =]?[\"']?[^\s:\"'/]{{1,100}}:){_QUOTED}",
             # mysql -pPASSWORD, sshpass -p PASSWORD, redis-cli -a PASSWORD
-            rf"(?P<n5>\b(?:mysql|mariadb)\w*\b[^|;&\n]*?\s-p){_QUOTED}",
-            rf"(?P<n6>\bsshpass\s+-p\s*){_QUOTED}",
-            rf"(?P<n7>\bredis-cli\b[^|;&\n]*?\s-a\s+){_QUOTED}",
+            rf"(?P<n5>\b(?:mysql|mariadb)\w{{0,20}}\b[^|;&\n]{{0,200}}?\s-p){_QUOTED}",
+            rf"(?P<n6>\bsshpass\s{{1,8}}-p{_GAP}){_QUOTED}",
+            rf"(?P<n7>\bredis-cli\b[^|;&\n]{{0,200}}?\s-a\s{{1,8}}){_QUOTED}",
             # Authorization: Bearer …
-            r"(?i:(?P<n8>\b(?:Bearer|Basic)\s+))[A-Za-z0-9+/=._~-]{8,}",
+            r"(?i:(?P<n8>\b(?:Bearer|Basic)\s{1,8}))[A-Za-z0-9+/=._~-]{8,}",
             # scheme://user:password@
-            r"(?P<n9>\b[A-Za-z][A-Za-z0-9+.-]{1,20}://[^\s:/@\"']*:)[^\s@/\"']+(?=@)",
+            r"(?P<n9>\b[A-Za-z][A-Za-z0-9+.-]{1,20}://[^\s:/@\"']{0,100}:)[^\s@/\"']{1,200}(?=@)",
         )
     )
 )
+"""All of it bounded: a guest's command line must not take longer than it is long."""
+
 _IS_SECRET_NAME = re.compile(rf"{_NAME}(?:[_.-]?(?:base64|b64))?$", re.IGNORECASE)
 
 
@@ -54,6 +57,8 @@ class Mask:
     """
 
     def __init__(self, values: Iterable[str] = ()) -> None:
+        self._known: dict[str, str] = {}
+        """Texts that were masked: thousands of findings have a few reasons."""
         telling = sorted(filter(_is_telling, set(values)), key=lambda value: (-len(value), value))
         self._values = (
             re.compile("|".join(re.escape(value) for value in telling[:_VALUES_MAX]))
@@ -63,6 +68,12 @@ class Mask:
 
     def __call__(self, text: str) -> str:
         """Return the text with every secret in it masked."""
+        known = self._known.get(text)
+        if known is None:
+            known = self._known[text] = self._masked(text)
+        return known
+
+    def _masked(self, text: str) -> str:
         text = _SHOWN.sub(_kept_name, text)
         for pattern in _tokens():
             text = pattern.sub(MASKED, text)

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 import pytest
 
 from convert.secrets.candidates import TEXT_MAX_BYTES
-from convert.secrets.kinds import all_kinds
+from convert.secrets.kinds import Look, SecretKind, all_kinds
 from convert.secrets.scan import NOT_LOOKED_RULE, find_secrets
 from formats.core.finding import Action, Finding
-from tests.convert.secrets.planted import CANARY, PLANTED, Planted, every_file, letters, tree_of
+from tests.convert.secrets.planted import (
+    CANARY,
+    PLANTED,
+    Planted,
+    every_file,
+    letters,
+    pem,
+    tree_of,
+)
 
 EVERY = [
     pytest.param(kind, item, id=f"{kind}-{item.path}")
@@ -95,6 +104,10 @@ def test_values_are_handed_on_to_be_masked() -> None:
         ("srv/example.py", "key = 'AKIA" + "IOSFODNN7" + "EXAMPLE'\n"),
         ("opt/app/notes.p12", "these are only notes\n"),
         ("usr/share/doc/x/example.conf", f"password = {CANARY}\n"),
+        ("usr/share/doc/openvpn/examples/ca.key", pem("PRIVATE KEY")),
+        ("usr/lib/python3/dist-packages/x/tests/.htpasswd", f"me:$apr1$salt${letters(22)}\n"),
+        ("etc/cloud/cloud.cfg", 'sudo: ["ALL=(ALL) NOPASSWD:ALL"]\n'),
+        ("etc/ppp/pap-secrets", 'guest hostname "*" -\n* hostname "" *\n'),
         ("usr/lib/python3/dist-packages/x.py", f"password = '{CANARY}'\n"),
     ],
 )
@@ -153,3 +166,19 @@ def test_more_secrets_than_can_be_listed_are_counted() -> None:
 def test_binary_files_are_told_by_their_first_bytes_or_their_name() -> None:
     token = b"gh" + b"p_" + letters(36).encode()
     assert found({"srv/data.txt": b"\0\1" + token, "srv/x.keytab": b"\0\0"}) == []
+
+
+@pytest.mark.parametrize("kind", [kind for kind in all_kinds() if kind.pattern is not None])
+def test_no_content_takes_longer_than_it_is_long(kind: SecretKind) -> None:
+    look = Look(kind)
+    assert look.pattern is not None
+    planted = PLANTED[kind.id][0].data
+    pieces = [b"a", b" ", b"\n", b":", b"a:", b"a a", b"://", b"a://a:", b"=", b'"', b"#\n", b"\\n"]
+    pieces += [planted, planted.replace(b"\n", b" "), planted[:12], planted[-12:]]
+    pieces += [hint.encode() + tail for hint in kind.hints for tail in (b"-", b" ")]
+    began = time.process_time()
+    for piece in pieces:
+        content = piece * (TEXT_MAX_BYTES // len(piece)) + b" \0"
+        for _ in itertools.islice(look.pattern.finditer(content), 10_000):
+            pass
+    assert time.process_time() - began < 8

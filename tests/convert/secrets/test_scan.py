@@ -176,9 +176,9 @@ def test_no_content_takes_longer_than_it_is_long(kind: SecretKind) -> None:
     pieces = [b"a", b" ", b"\n", b":", b"a:", b"a a", b"://", b"a://a:", b"=", b'"', b"#\n", b"\\n"]
     pieces += [planted, planted.replace(b"\n", b" "), planted[:12], planted[-12:]]
     pieces += [hint.encode() + tail for hint in kind.hints for tail in (b"-", b" ")]
-    began = time.process_time()
     for piece in pieces:
         content = piece * (TEXT_MAX_BYTES // len(piece)) + b" \0"
+        began = time.process_time()
         for _ in itertools.islice(look.pattern.finditer(content), 10_000):
             pass
-    assert time.process_time() - began < 8
+        assert time.process_time() - began < 3, piece

@@ -204,27 +204,26 @@ def _cards(
     if decisions is None:
         return
     size = human_size(decisions.content_bytes)
-    yield Card("In the image", size, counted_words(decisions.entries, "path"), "space")
-    taken = sum(group.size for group in groups)
-    paths = sum(group.paths for group in groups)
-    yield Card(
-        "Taken out or changed",
-        human_size(taken),
-        f"{counted_words(paths, 'path')}, by rules",
-        "removed",
-    )
+    where = "In the image" if decisions.base is None else "In the new layer"
+    yield Card(where, size, counted_words(decisions.entries, "path"), "space")
+    if groups:
+        taken = human_size(sum(group.size for group in groups))
+        paths = counted_words(sum(group.paths for group in groups), "path")
+        yield Card("Taken out or changed", taken, f"{paths}, by rules", "removed")
+    yield _card_of_program(decisions)
+    high, medium = counts[Severity.HIGH.value], counts[Severity.MEDIUM.value]
+    urgent = f"{high:,} of them urgent" if high else "nothing urgent"
+    yield Card("To look at", f"{high + medium:,}", urgent, "findings")
+
+
+def _card_of_program(decisions: Decisions) -> Card:
+    config = decisions.config.config
+    command = (*(config.entrypoint or ()), *(config.cmd or ()))
+    program = command[0].rpartition("/")[2] if command else "nothing"
     services = len(decisions.facts.services)
-    chosen = decisions.entrypoint.service or "no service"
-    yield Card(
-        "Runs", shown(chosen), f"of {counted_words(services, 'service')} that start", "decided"
-    )
-    worth = counts[Severity.HIGH.value] + counts[Severity.MEDIUM.value]
-    yield Card(
-        "To look at",
-        f"{worth:,}",
-        f"{counts[Severity.HIGH.value]:,} of them urgent" if worth else "nothing urgent",
-        "findings",
-    )
+    note = f"of {counted_words(services, 'service')} that start" if services else ""
+    name = decisions.entrypoint.service or program
+    return Card("Runs", shown(name), note or "no service starts by itself", "decided")
 
 
 def _choices(reasons: Iterable[Reason]) -> Iterator[Choice]:

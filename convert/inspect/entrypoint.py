@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from convert.inspect.accounts import Accounts
 from convert.inspect.facts import Facts, Init, Port, RuntimeFolder, Service
 from convert.inspect.foreground import Form, NeedsInit, foreground_form
-from convert.inspect.guest import Guest
+from convert.inspect.guest import NAMES_NOT_READ, NOT_READ, Guest
 from convert.inspect.text import can_be_said
 from convert.reasons import Confidence
 from formats.core.entry import Kind
@@ -214,7 +214,11 @@ def _shell(index: TreeIndex, why: str) -> EntrypointDecision:
 
 
 def _why_nothing(facts: Facts) -> str:
-    unread = [f"/{finding.path.decode()}: {finding.evidence}" for finding in facts.findings]
+    unread = [
+        f"/{printable(finding.path)}: {finding.evidence}"
+        for finding in facts.findings
+        if finding.rule in {NOT_READ, NAMES_NOT_READ}
+    ]
     if unread:
         return f"no service was found that it could run ({'; '.join(unread)})"
     if facts.services:

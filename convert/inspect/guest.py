@@ -15,6 +15,9 @@ from formats.core.finding import Action, Finding
 from formats.core.limits import MIB
 from formats.core.tree import TreeIndex
 
+NOT_READ = "text-not-read"
+NAMES_NOT_READ = "names-not-read"
+
 TEXT_MAX_BYTES = MIB
 """Of one file; no configuration is ever near it."""
 
@@ -26,12 +29,14 @@ _NAMES_MAX = 500_000
 class Guest:
     """A tree whose files are read as text, with line numbers, whatever their bytes are.
 
+    :param not_read: the rule of findings about files that are not read.
     :ivar index: for everything else.
     :ivar findings: files that were not read because they are too large.
     """
 
-    def __init__(self, index: TreeIndex) -> None:
+    def __init__(self, index: TreeIndex, not_read: str = NOT_READ) -> None:
         self.index = index
+        self._not_read = not_read
         self.findings: list[Finding] = []
         self._bytes_left = _TEXTS_MAX_BYTES
         self._names_left = _NAMES_MAX
@@ -46,7 +51,7 @@ class Guest:
             return None
         if entry.size > min(TEXT_MAX_BYTES, self._bytes_left):
             reason = f"{entry.size:,} bytes are too many for what it says to be read"
-            self.findings.append(Finding("text-not-read", entry.path, Action.REPORTED, reason))
+            self.findings.append(Finding(self._not_read, entry.path, Action.REPORTED, reason))
             return None
         self._bytes_left -= entry.size
         content = self.index.content(entry.path, TEXT_MAX_BYTES) or b""
@@ -66,7 +71,7 @@ class Guest:
         self._names_left -= len(found)
         if self._names_left < 0:
             reason = "looking for services ended here, after too many names"
-            self.findings.append(Finding("names-not-read", path, Action.REPORTED, reason))
+            self.findings.append(Finding(NAMES_NOT_READ, path, Action.REPORTED, reason))
         return found
 
     def glob(self, pattern: bytes) -> Iterator[Entry]:

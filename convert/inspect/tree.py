@@ -26,6 +26,9 @@ from convert.inspect.tmpfiles import runtime_folders
 from convert.inspect.upstart import started_by_upstart
 from formats.core.tree import TreeIndex
 
+_DETAILS_NOT_READ = "details-not-read"
+"""The rule of findings about files that no service is found by."""
+
 
 def inspect_tree(index: TreeIndex, *, has_units: bool = False) -> Facts:
     """Return what a guest's tree says of itself.
@@ -68,18 +71,19 @@ def inspect_tree(index: TreeIndex, *, has_units: bool = False) -> Facts:
 
 def _beyond_services(index: TreeIndex, facts: Facts) -> Facts:
     """Add what nothing is started by; each kind with a budget of its own for what it reads."""
-    guest = Guest(index)
+    guest, others = Guest(index, _DETAILS_NOT_READ), Guest(index, _DETAILS_NOT_READ)
     installed = Installed(guest)
     facts = replace(facts, packages=installed.packages, accounts=people(guest))
     found = find_obstacles(guest, facts, installed)
-    others = Guest(index)
     applications = find_applications(others, facts, installed)
+    told = {finding.path for finding in facts.findings}
+    findings = dict.fromkeys((*guest.findings, *others.findings))
     return replace(
         facts,
         applications=applications,
         obstacles=found.obstacles,
         volumes=found.folders,
-        findings=tuple(dict.fromkeys((*facts.findings, *guest.findings, *others.findings))),
+        findings=(*facts.findings, *(item for item in findings if item.path not in told)),
     )
 
 

@@ -49,6 +49,7 @@ class Check:
 
 _PACKAGES: tuple[tuple[str, str], ...] = (
     ("click", "the command line"),
+    ("jinja2", "reports"),
     ("pydantic", "options"),
     ("tqdm", "progress"),
     ("zstandard", "zstd layers and clusters"),

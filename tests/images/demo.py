@@ -31,6 +31,7 @@ def main() -> int:
     image = f"oci:{wanted.out}/image:latest"
     for command in (
         ["inspect", str(disk)],
+        ["report", str(disk), "-o", f"{wanted.out}/report.html"],
         ["run", str(disk), image],
         ["verify", image],
     ):

@@ -173,7 +173,9 @@ class ConvertOptions(OpenOptions):
     profile: Profile = Field(
         default=Profile.CONTAINER, description="how much of the machine is taken out"
     )
-    keep: tuple[str, ...] = Field(default=(), description="rules that are not applied")
+    keep: tuple[str, ...] = Field(
+        default=(), description="rules that are not applied, and kinds of secrets that are accepted"
+    )
     drop: tuple[str, ...] = Field(default=(), description="path patterns that are dropped as well")
     secrets: Secrets = Field(default=Secrets.SCRUB, description="what becomes of secrets")
     service: str | None = Field(

@@ -16,6 +16,8 @@ from pydantic import BaseModel
 from convert.cli.main import cli
 from convert.report.schemas import DOCUMENTS
 from convert.rules.reference import rule_rows
+from convert.rules.table import all_rules
+from convert.secrets.reference import secret_rows
 from formats.core.reader import Category, Reader
 from formats.core.registry import default_registry
 
@@ -36,6 +38,24 @@ the image.
 _RULES_END = """\
 `--drop GLOB` drops more: `*` and `?` stay in one folder, `**` goes below,
 and a pattern starts at the root.
+"""
+_SECRETS_INTRODUCTION = """\
+What would be in the image is looked for before anything is written, and told by path, line and
+kind, never by value; values of the config are shown as `***`.
+
+| `--secrets` | |
+| --- | --- |
+| `scrub` | The default: {rules} take out what is secret of the machine itself; \
+everything else stays and is told. |
+| `report` | These rules are not applied: everything stays and is told. |
+| `fail` | As `scrub`, and a secret that would stay ends with exit code 10, \
+before anything is written. |
+| `keep` | Everything stays, and nothing is looked for. |
+
+`--keep secret-KIND` accepts what is of one kind, `--drop GLOB` leaves a file out.
+With `--profile none` no rule is applied, whatever `--secrets` says.
+A file is looked into if its name says so, or if it is a small text outside of what packages own;
+where there are too many, settings come first, and `secrets-not-looked-for` says how many were left.
 """
 _JSON_INTRODUCTION = """\
 Within one `version`, keys are added, never renamed. Sizes are bytes.
@@ -92,6 +112,7 @@ def _reader_section(reader: Reader) -> str:
 
 def rules_page() -> str:
     """Return ``rules.md``."""
+    secret = [f"`{rule.id}`" for rule in all_rules() if rule.is_secret]
     return "\n".join(
         [
             "# Rules\n",
@@ -99,6 +120,9 @@ def rules_page() -> str:
             _RULES_INTRODUCTION,
             _table(("rule", "profiles", "what", "why"), rule_rows()),
             _RULES_END,
+            "## Secrets\n",
+            _SECRETS_INTRODUCTION.format(rules=", ".join(secret)),
+            _table(("rule", "what", "confidence", "where"), secret_rows()),
         ]
     )
 

@@ -111,7 +111,10 @@ def tree_options(command: _Command) -> _Command:
                 help="How much of the machine is taken out.",
             ),
             click.option(
-                "--keep", metavar="RULE", multiple=True, help="Rule not to apply. Repeatable."
+                "--keep",
+                metavar="RULE",
+                multiple=True,
+                help="Rule not to apply, or kind of secret to accept. Repeatable.",
             ),
             click.option(
                 "--drop", metavar="GLOB", multiple=True, help="Paths to drop as well. Repeatable."

@@ -80,6 +80,7 @@ def convert_artifact(
     *,
     progress: Progress | None = None,
     stdout: BinaryIO | None = None,
+    on_plan: Callable[[Artifact, Plan], object] | None = None,
 ) -> Conversion:
     """Convert an artifact into an image.
 
@@ -91,6 +92,7 @@ def convert_artifact(
     :param sources: a file, or all disks of one machine in their order.
     :param destination: ``oci:DIR[:TAG]``, ``oci-archive:FILE[:TAG]`` or
         ``docker-archive:FILE[:NAME:TAG]``; ``-`` as FILE is ``stdout``.
+    :param on_plan: called with what was decided before it is carried out, while all can be read.
     :raises formats.core.errors.ConvertError: any of its subclasses; nothing is left behind then.
     """
     target = parse_image(destination)
@@ -100,6 +102,8 @@ def convert_artifact(
     with opened(sources, options, progress) as artifact:
         plan = _checked_base(make_plan(artifact, options, notes), target)
         refuse_findings(plan.decisions.findings, options)
+        if on_plan is not None:
+            on_plan(artifact, plan)
         attach = _attached(sources, target, how, plan) if options.attach_report else None
         image = _write(plan, target, how, options, progress, stdout, attach)
     return Conversion(str(target), image, how, plan.decisions)

@@ -17,6 +17,7 @@ from convert.report.weights import Weights, weigh
 from convert.rules.ledger import Treated
 from formats.core.errors import ConvertError
 from formats.core.finding import Action, Finding
+from formats.core.opener import Artifact
 from formats.core.tree import TreeIndex
 
 
@@ -54,8 +55,20 @@ def preview_artifact(
             return Preview(seen)
         if not weighing:
             return Preview(seen, plan.treated)
-        weights, findings = _weighed(plan, options)
-        return Preview(seen, plan.treated, weights, findings)
+        return _with_weights(seen, plan, options)
+
+
+def preview_of(artifact: Artifact, plan: Plan, options: ConvertOptions) -> Preview:
+    """Return the same with weights for a plan that was made, while its artifact is open."""
+    from convert.structure import structure  # noqa: PLC0415 - nothing else needs it
+
+    seen = Inspection(structure(artifact), plan.decisions, None, tuple(artifact.findings))
+    return _with_weights(seen, plan, options)
+
+
+def _with_weights(seen: Inspection, plan: Plan, options: ConvertOptions) -> Preview:
+    weights, findings = _weighed(plan, options)
+    return Preview(seen, plan.treated, weights, findings)
 
 
 def _weighed(plan: Plan, options: ConvertOptions) -> tuple[Weights, tuple[Finding, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,9 +20,15 @@ from convert.cli.output import (
     json_option,
     quiet_option,
     write_report,
+    write_text,
 )
 from convert.cli.progress import TerminalProgress
 from convert.cli.wanted import wanted_options
+
+if TYPE_CHECKING:
+    from convert.plan import Plan
+    from convert.preview import Preview
+    from formats.core.opener import Artifact
 
 
 @click.command("run")
@@ -45,9 +52,15 @@ from convert.cli.wanted import wanted_options
     help="Write all decisions and findings as JSON.",
 )
 @click.option(
+    "--report-html",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the page that 'convert report' makes, with the image's layers.",
+)
+@click.option(
     "--attach-report",
     is_flag=True,
-    help="Store the same beside the image, as an artifact that refers to it.",
+    help="Store the JSON beside the image, as an artifact that refers to it.",
 )
 @json_option
 @quiet_option
@@ -56,6 +69,7 @@ def run_command(
     sources: tuple[str, ...],
     destination: str,
     report: Path | None,
+    report_html: Path | None,
     as_json: bool,
     quiet: bool,
     **options: object,
@@ -73,14 +87,32 @@ def run_command(
 
     wanted = wanted_options(options)
     output = binary_stdout(destination, as_json=as_json)
+    previews: list[Preview] = []
+
+    def look(artifact: Artifact, plan: Plan) -> None:
+        from convert.preview import preview_of
+
+        previews.append(preview_of(artifact, plan, wanted))
+
     with TerminalProgress(enabled=not quiet) as progress:
-        done = convert_artifact(sources, destination, wanted, progress=progress, stdout=output)
-    if report is not None or as_json:
+        done = convert_artifact(
+            sources,
+            destination,
+            wanted,
+            progress=progress,
+            stdout=output,
+            on_plan=look if report_html is not None else None,
+        )
+    if report is not None or report_html is not None or as_json:
         from convert.report.documents import RunDocument
 
         document = RunDocument.of(sources, done)
         if report is not None:
             write_report(report, document)
+        if report_html is not None:
+            from convert.report.html.page import report_page
+
+            write_text(report_html, report_page(previews[0], document.image))
         if as_json:
             emit_document(document)
             return

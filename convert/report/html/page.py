@@ -15,29 +15,38 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from convert.preview import Preview
+from convert.report.documents import ImageDocument
 from convert.report.html.view import view_of
+from convert.report.words import human_size
 
 
-def report_page(preview: Preview) -> str:
-    """Return the report as HTML. Equal previews give equal pages."""
+def report_page(preview: Preview, image: ImageDocument | None = None) -> str:
+    """Return the report as HTML. Equal previews give equal pages.
+
+    :param image: what was written, where it was.
+    """
     style, script = _part("page.css"), _part("page.js")
     policy = (
         f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}';"
         " base-uri 'none'; form-action 'none'"
     )
     template = _environment().get_template("page.html")
-    return template.render(view=view_of(preview), style=style, script=script, policy=policy)
+    return template.render(
+        view=view_of(preview), image=image, style=style, script=script, policy=policy
+    )
 
 
 @cache
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("convert.report.html", "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["human_size"] = human_size
+    return environment
 
 
 @cache

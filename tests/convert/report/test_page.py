@@ -342,6 +342,29 @@ def test_secrets_are_named_and_their_values_are_not(page: Page, report: Path, ro
         assert _CANARY not in text
 
 
+def test_a_run_writes_the_same_page_with_the_image_and_its_layers(
+    browser: Browser, root: str, report: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "run.html"
+    done = json.loads(
+        succeed(
+            *("run", "--json", root, f"oci:{tmp_path}/out:x", "--platform", "linux/amd64"),
+            *("--report-html", page),
+        )
+    )
+    with opened_page(browser, page) as opened:
+        section = opened.page.locator("#image")
+        expect(section).to_contain_text(done["image"]["digest"])
+        for layer in done["image"]["layers"]:
+            expect(section.locator("tbody")).to_contain_text(layer["digest"])
+        assert violations(opened) == []
+        opened.page.locator("#image").evaluate("element => element.remove()")
+        opened.page.locator("nav a[href='#image']").evaluate("element => element.remove()")
+        told = opened.page.locator("main").inner_text()
+    with opened_page(browser, report) as opened:
+        assert told == opened.page.locator("main").inner_text()
+
+
 def test_equal_sources_give_equal_pages(root: str, report: Path, tmp_path: Path) -> None:
     succeed("report", root, "-o", tmp_path / "again.html", "--platform", "linux/amd64")
     assert (tmp_path / "again.html").read_bytes() == report.read_bytes()

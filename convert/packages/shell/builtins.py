@@ -101,15 +101,17 @@ def _read(shell: Shell, call: Call) -> Outcome:
 
 def _again(shell: Shell, call: Call) -> Outcome:
     """Carry out ``command name …`` and ``exec name …`` as the command alone."""
-    words = call.words[1:]
-    while words and words[0] in {"-p", "--"}:
+    words = call.words
+    is_last = False
+    while words and words[0] in {"command", "exec", "-p", "--"}:  # even several of them
+        is_last = is_last or words[0] == "exec"
         words = words[1:]
     if words and words[0] in {"-v", "-V"}:
         return shell.host.call(Call(("which", *words[1:]), call.line, None, call.doubt))
     if not words:
         return DONE
     outcome = shell.called(Call(words, call.line, call.stdin, call.doubt))
-    if call.name == "exec":
+    if is_last:
         raise LeaveError("exit", status=outcome.status)
     return outcome
 

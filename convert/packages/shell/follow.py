@@ -15,11 +15,11 @@ from convert.packages.shell import syntax
 from convert.packages.shell.builtins import BUILTINS, LeaveError
 from convert.packages.shell.outcome import DONE, UNKNOWN, Call, Host, Outcome, after
 from convert.packages.shell.syntax import Node
-from convert.packages.shell.values import Expander, Value, Variables, matches
+from convert.packages.shell.values import Effort, Expander, Value, Variables
 
 _STEPS_MAX = 20_000
-_DEPTH_MAX = 80
-"""Commands inside commands, those of functions that are called included."""
+_VARIABLE_EFFORT = 8
+"""To copy one, and to compare it where branches meet."""
 _CALLS_MAX = 24
 """Functions inside functions; what is deeper is not followed."""
 
@@ -38,7 +38,8 @@ class Follower:
         self.variables = variables
         self.functions: dict[str, Node] = {}
         self._steps = 0
-        self._depth = 0
+        self._effort = Effort()
+        self._is_over = False
         self._calls = 0
         self._doubts: list[str] = []
         self._leaves: list[tuple[str, str]] = []
@@ -59,7 +60,7 @@ class Follower:
         return doubts[0] if doubts else ""
 
     def _expander(self) -> Expander:
-        return Expander(self.variables, self._output_of, self.host.matching)
+        return Expander(self.variables, self._output_of, self.host.matching, self._effort)
 
     def _output_of(self, node: Node) -> Value:
         """Return what commands print in a shell of their own."""
@@ -74,7 +75,7 @@ class Follower:
             raise
 
     def _in_subshell(self, node: Node) -> Outcome:
-        variables, self.variables = self.variables, _copied(self.variables)
+        variables, self.variables = self.variables, self._copied(self.variables)
         try:
             return self._node(node)
         except LeaveError as leave:
@@ -84,21 +85,32 @@ class Follower:
 
     def _node(self, node: Node) -> Outcome:
         self._steps += 1
-        if self._steps > _STEPS_MAX:
-            if self._steps == _STEPS_MAX + 1:
-                self.host.cannot(self._line, f"it takes more than {_STEPS_MAX:,} steps")
-            raise LeaveError("exit")
-        if self._depth >= _DEPTH_MAX:
+        self._check_effort()
+        if self._effort.is_deep:
             self.host.cannot(self._line, "commands are nested too deeply")
             return UNKNOWN
-        self._depth += 1
+        self._effort.depth += 1
         try:
             outcome = self._followed(node)
         finally:
-            self._depth -= 1
+            self._effort.depth -= 1
         status = {True: "0", None: None}.get(outcome.status)
         self.variables.status = status
         return outcome
+
+    def _check_effort(self) -> None:
+        """Leave a script that takes too long.
+
+        :raises LeaveError: then, and each time from then on.
+        """
+        is_long = self._steps > _STEPS_MAX
+        if not is_long and self._effort.left >= 0:
+            return
+        if not self._is_over:
+            self._is_over = True
+            reason = f"it takes more than {_STEPS_MAX:,} steps" if is_long else "it takes too long"
+            self.host.cannot(self._line, reason)
+        raise LeaveError("exit")
 
     def _followed(self, node: Node) -> Outcome:
         match node:
@@ -163,10 +175,10 @@ class Follower:
 
     def _alternatives(self, reason: str, branches: Sequence[Callable[[], Outcome]]) -> Outcome:
         """Follow branches of which one may be taken."""
-        before = _copied(self.variables)
+        before = self._copied(self.variables)
         results: list[Variables] = [before]
         for branch in branches:
-            self.variables = _copied(before)
+            self.variables = self._copied(before)
             with self._in_doubt(reason):
                 branch()
             results.append(self.variables)
@@ -240,11 +252,13 @@ class Follower:
         return self._alternatives(f"line {node.line}, a condition is not known", branches)
 
     def _case(self, node: syntax.Case) -> Outcome:
-        text = self._expander().text(node.word)
+        expander = self._expander()
+        text = expander.text(node.word)
         doubtful: list[Node] = []
         for patterns, body in node.arms:
-            known = [self._expander().pattern(pattern) for pattern in patterns]
-            if text is not None and any(item is not None and matches(text, item) for item in known):
+            known = [expander.pattern(pattern) for pattern in patterns]
+            found = [item for item in known if item is not None]
+            if text is not None and any(expander.matches(text, item) for item in found):
                 if not doubtful:
                     return self._node(body)
                 doubtful.append(body)
@@ -312,6 +326,7 @@ class Follower:
         self._line = node.line
         expander = self._expander()
         words = tuple(expander.fields(node.words))
+        self._check_effort()
         if not words:
             return self._assign(node)
         stdin = self._stdin_of(node.redirections)
@@ -342,6 +357,7 @@ class Follower:
             elif redirection.operator == "<":
                 path = self._expander().text(redirection.target)
                 stdin = None if path is None else self.host.read(path)
+                self._effort.spend(len(stdin or ""))
         return stdin
 
     def _redirected(
@@ -367,6 +383,12 @@ class Follower:
             outcome = Outcome(outcome.status, "")
         return outcome
 
+    def _copied(self, variables: Variables) -> Variables:
+        self._effort.spend(len(variables.named) * _VARIABLE_EFFORT)
+        other = copy(variables)
+        other.named = dict(variables.named)
+        return other
+
     def called(self, call: Call) -> Outcome:
         """Carry out a command: the shell's own, a function of the script, or one of the host."""
         name = call.name
@@ -374,7 +396,9 @@ class Follower:
             return BUILTINS[name](self, call)
         body = self.functions.get(name)
         if body is None:
-            return self.host.call(call)
+            outcome = self.host.call(call)
+            self._effort.spend(len(outcome.output or ""))
+            return outcome
         if self._calls >= _CALLS_MAX:
             self.host.cannot(call.line, f"the function '{name}' is called inside itself")
             return UNKNOWN
@@ -393,15 +417,9 @@ class Follower:
             self.variables.positional = positional
 
 
-def _copied(variables: Variables) -> Variables:
-    other = copy(variables)
-    other.named = dict(variables.named)
-    return other
-
-
 def _merged(results: Sequence[Variables]) -> Variables:
     """Return variables of which one of several is right: known where all agree."""
-    merged = _copied(results[0])
+    merged = results[0]
     for result in results[1:]:
         for name in {**merged.named, **result.named}:
             if merged.get(name) != result.get(name):

@@ -7,6 +7,7 @@ process substitution and ``((`` are refused.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from string import digits
 
 from convert.packages.shell.lexer import Lexer, is_name, plain_text
 from convert.packages.shell.syntax import (
@@ -284,7 +285,7 @@ def _redirections(lexer: Lexer) -> Iterable[Redirection]:
         if not operator:
             position = lexer.position
             following = lexer.text[position + 1 : position + 2]
-            if not lexer.text[position].isdigit() or following not in {"<", ">"}:
+            if lexer.text[position] not in digits or following not in {"<", ">"}:
                 return
             descriptor = int(lexer.text[position])
             lexer.position += 1

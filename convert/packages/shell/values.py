@@ -18,6 +18,36 @@ Value: TypeAlias = str | None
 
 _TRIMMED_MAX = 4096
 """Of a value that a pattern is taken off from; paths are never longer."""
+_PATTERN_MAX = 1024
+_FIELD_EFFORT = 16
+_PATTERN_EFFORT = 4
+"""Of each character: a pattern is compiled."""
+_TRIED_AT_ONCE = 32
+"""Characters that a pattern is held against in the time that it takes to hand one over."""
+_EFFORT_MAX = 4_000_000
+_DEPTH_MAX = 80
+
+
+@dataclass(slots=True)
+class Effort:
+    """What following a script may still take; a few lines can ask for any amount of it.
+
+    :ivar left: characters to be handled, and what else takes as long; below 0, no more is known.
+    :ivar depth: commands inside commands and words inside words by now.
+    """
+
+    left: int = _EFFORT_MAX
+    depth: int = 0
+
+    def spend(self, amount: int) -> bool:
+        """Take from what is left; tell whether there was as much."""
+        self.left -= amount
+        return self.left >= 0
+
+    @property
+    def is_deep(self) -> bool:
+        """Whether there is to be nothing inside of what is followed now."""
+        return self.depth >= _DEPTH_MAX
 
 
 class Piece(NamedTuple):
@@ -69,6 +99,7 @@ class Expander:
 
     :param output_of: what commands print; None where it is not known.
     :param matching: paths that a pattern stands for, as the guest's shell would find them.
+    :param effort: is spent on what is expanded; without any left, nothing is known.
     """
 
     def __init__(
@@ -76,10 +107,12 @@ class Expander:
         variables: Variables,
         output_of: Callable[[Node], Value],
         matching: Callable[[str], Sequence[str]],
+        effort: Effort,
     ) -> None:
         self.variables = variables
         self._output_of = output_of
         self._matching = matching
+        self._effort = effort
 
     def fields(self, words: Sequence[Word]) -> list[Value]:
         """Return the fields of words: split, and patterns replaced by paths."""
@@ -91,11 +124,15 @@ class Expander:
 
     def text(self, word: Word) -> Value:
         """Return a word as one text, as in an assignment."""
-        return _joined([piece for part in word for piece in self._pieces(part)])
+        return self._joined([piece for part in word for piece in self._pieces(part)])
 
     def pattern(self, word: Word) -> Value:
-        """Return a word as a pattern for :func:`matches`."""
-        return _pattern([piece for part in word for piece in self._pieces(part)])
+        """Return a word as a pattern for :meth:`matches`."""
+        return self._pattern([piece for part in word for piece in self._pieces(part)])
+
+    def matches(self, text: str, pattern: str) -> bool:
+        """Tell whether a whole text is what a shell's pattern stands for (2.13)."""
+        return self._effort.spend(len(text)) and fnmatchcase(text, pattern)
 
     def _split(self, word: Word) -> list[list[Piece]]:
         """Return a word's fields, each in pieces; an empty one only if something is quoted."""
@@ -110,27 +147,33 @@ class Expander:
             for piece in self._pieces(part):
                 if piece.is_quoted or isinstance(part, Text):
                     fields[-1].append(piece)
+                elif not self._effort.spend(len(piece.text or "")):
+                    return [[Piece(None, is_quoted=True)]]
                 else:
                     _add_split(fields, piece.text, separators)
+        if not self._effort.spend(len(fields) * _FIELD_EFFORT):
+            return [[Piece(None, is_quoted=True)]]
         return [field for field in fields if field]
 
     def _add_positional(self, fields: list[list[Piece]]) -> None:
         positional = self.variables.positional
         values = [None] if positional is None else positional
+        if not self._effort.spend(len(values) * _FIELD_EFFORT):
+            values = [None]
         for number, value in enumerate(values):
             if number:
                 fields.append([])
             fields[-1].append(Piece(value, is_quoted=True))
 
     def _paths(self, pieces: list[Piece]) -> list[Value]:
-        text = _joined(pieces)
+        text = self._joined(pieces)
         is_pattern = any(
             not piece.is_quoted and piece.text and not set(piece.text).isdisjoint("*?[")
             for piece in pieces
         )
         if text is None or not is_pattern:
             return [text]
-        pattern = _pattern(pieces)
+        pattern = self._pattern(pieces)
         return list(self._matching(pattern or "")) or [text]
 
     def _pieces(self, part: Part) -> list[Piece]:
@@ -151,8 +194,7 @@ class Expander:
         if operator == "length":
             return [Piece(None if value is None else str(len(value)), part.is_quoted)]
         if operator[-1] in "#%":
-            pattern = self.pattern(part.argument)
-            return [Piece(_trimmed(value, operator, pattern), part.is_quoted)]
+            return [Piece(self._trimmed(part, value), part.is_quoted)]
         if value is None and is_set and operator.startswith(":"):
             return [Piece(None, part.is_quoted)]
         stands = is_set and not (operator.startswith(":") and value == "")
@@ -161,27 +203,55 @@ class Expander:
             value = ""
         if stands:
             return [Piece(value, part.is_quoted)]
-        pieces = [piece for inner in part.argument for piece in self._pieces(inner)]
+        pieces = self._argument(part)
         if operator.endswith("="):
-            self.variables.named[part.name] = _joined(pieces)
+            self.variables.named[part.name] = self._joined(pieces)
         return [Piece(piece.text, piece.is_quoted or part.is_quoted) for piece in pieces]
 
+    def _argument(self, part: Variable) -> list[Piece]:
+        """Return what stands behind an expansion's operator; deep down, nothing is known of it."""
+        if self._effort.is_deep:
+            return [Piece(None, is_quoted=True)]
+        self._effort.depth += 1
+        try:
+            return [piece for inner in part.argument for piece in self._pieces(inner)]
+        finally:
+            self._effort.depth -= 1
 
-def _joined(pieces: Sequence[Piece]) -> Value:
-    texts = [piece.text for piece in pieces if piece.text is not None]
-    if len(texts) < len(pieces) or sum(map(len, texts)) > ARGUMENT_MAX:
-        return None
-    return "".join(texts)
+    def _joined(self, pieces: Sequence[Piece]) -> Value:
+        texts = [piece.text for piece in pieces if piece.text is not None]
+        length = sum(map(len, texts))
+        if len(texts) < len(pieces) or length > ARGUMENT_MAX or not self._effort.spend(length):
+            return None
+        return "".join(texts)
 
+    def _pattern(self, pieces: Sequence[Piece]) -> Value:
+        texts = [piece.text for piece in pieces if piece.text is not None]
+        length = sum(map(len, texts))
+        if len(texts) < len(pieces) or length > _PATTERN_MAX:
+            return None
+        if not self._effort.spend(length * _PATTERN_EFFORT):
+            return None
+        return "".join(
+            re.sub(r"([*?\[])", r"[\1]", text) if piece.is_quoted else text
+            for piece, text in zip(pieces, texts, strict=True)
+        )
 
-def _pattern(pieces: Sequence[Piece]) -> Value:
-    if any(piece.text is None for piece in pieces):
-        return None
-    parts = []
-    for piece in pieces:
-        text = piece.text or ""
-        parts.append(re.sub(r"([*?\[])", r"[\1]", text) if piece.is_quoted else text)
-    return "".join(parts)
+    def _trimmed(self, part: Variable, value: Value) -> Value:
+        """Return a value without the start or end that matches: ``#``, ``##``, ``%``, ``%%``."""
+        pattern = self._pattern(self._argument(part))
+        if value is None or pattern is None or len(value) > _TRIMMED_MAX:
+            return None
+        lengths = range(len(value) + 1)
+        if not self._effort.spend(len(lengths) * (1 + len(value) // _TRIED_AT_ONCE)):
+            return None
+        operator = part.operator
+        for length in reversed(lengths) if len(operator) == 2 else lengths:
+            if operator[0] == "#" and fnmatchcase(value[:length], pattern):
+                return value[length:]
+            if operator[0] == "%" and fnmatchcase(value[len(value) - length :], pattern):
+                return value[: len(value) - length]
+        return value
 
 
 def _add_split(fields: list[list[Piece]], text: Value, separators: Value) -> None:
@@ -198,21 +268,3 @@ def _add_split(fields: list[list[Piece]], text: Value, separators: Value) -> Non
             fields.append([])
         if part:
             fields[-1].append(Piece(part, is_quoted=False))
-
-
-def matches(text: str, pattern: str) -> bool:
-    """Tell whether a whole text is what a shell's pattern stands for (2.13)."""
-    return fnmatchcase(text, pattern)
-
-
-def _trimmed(value: Value, operator: str, pattern: Value) -> Value:
-    """Return a value without the start or end that matches: ``#``, ``##``, ``%``, ``%%``."""
-    if value is None or pattern is None or len(value) > _TRIMMED_MAX:
-        return None
-    lengths = range(len(value) + 1)
-    for length in reversed(lengths) if len(operator) == 2 else lengths:
-        if operator[0] == "#" and matches(value[:length], pattern):
-            return value[length:]
-        if operator[0] == "%" and matches(value[len(value) - length :], pattern):
-            return value[: len(value) - length]
-    return value

@@ -208,3 +208,39 @@ def test_long_chains_of_what_is_not_known_are_followed() -> None:
 def test_values_that_grow_without_end_are_not_known_at_some_point() -> None:
     doubled = "x=aaaaaaaaaaaaaaaaaaaa\n" + "x=$x$x\n" * 40 + "echo $x"
     assert _followed(doubled)[0].output is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x=%s; while true; do y=${x##*?*?*?b}; done" % ("a" * 4000),
+        "x=%s; while true; do case $x in *a*a*b) ;; esac; done" % ("a" * 4000),
+        'set -- a b; while true; do set -- "$@" "$@"; done',
+        "x='%s'; while true; do set -- $x $x; done" % ("a " * 20_000),
+        "x='%s'; while true; do echo $x$x | cat; done" % ("a" * 60_000),
+        "x='%s'; while true; do cat <<E\n$x\nE\ndone" % ("a" * 60_000),
+        "".join(f"v{number}=1\n" for number in range(5000)) + "while true; do (:); done",
+    ],
+    ids=["trimmed", "case", "doubled", "split", "printed", "read", "variables"],
+)
+def test_scripts_that_handle_ever_more_are_left_at_some_point(text: str) -> None:
+    _, left = _followed(text)
+    assert left[-1:] == ["it takes too long"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "f() { x=" + "${a:-" * 55 + "$(f)" + "}" * 55 + "; }; f",
+        "f() { x=" + "${a#" * 55 + "$(f)" + "}" * 55 + "; }; f",
+        "command " * 5000 + "true",
+        "exec command " * 5000 + "true",
+    ],
+    ids=["words", "patterns", "command", "exec"],
+)
+def test_what_is_deep_only_once_it_is_followed_is_not_known(text: str) -> None:
+    _followed(text)
+
+
+def test_digits_of_other_scripts_are_no_descriptors() -> None:
+    assert _followed("echo a ²>/dev/null; echo b")[0].output == "b\n"

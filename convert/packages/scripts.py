@@ -148,18 +148,21 @@ class ScriptHost:
             return
         data = encoded(content)
         try:
-            if appends:
-                item = self._system.item(path)
-                former = self._system.world.content(item.entry.path) if item is not None else b""
-                data = (former or b"") + data
+            if appends and self._system.item(path) is not None:
+                former = self._system.content(path)
+                if former is None:
+                    raise DeedError("it is no file, or too large for one that scripts write")
+                data = former + data
             self._system.write(path, data, self._context(call, ()).by)
         except (DeedError, LimitError) as error:
             self.cannot(call.line, f"{path} is written ({error})")
 
     def read(self, path: str) -> str | None:
         """See :meth:`~convert.packages.shell.outcome.Host.read`."""
-        item = self._system.item(path)
-        content = self._system.world.content(item.entry.path) if item is not None else None
+        try:
+            content = self._system.content(path)
+        except DeedError:
+            return None
         return None if content is None else content.decode("utf-8", "surrogateescape")
 
     def matching(self, pattern: str) -> Sequence[str]:

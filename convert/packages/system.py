@@ -21,6 +21,8 @@ KEPT_AS_DATA = frozenset(
 
 _LOOKS_MAX = 2_000_000
 """Paths that scripts may reach by way of a folder above them, counted as often as they are."""
+_BYTES_A_LOOK = 256
+"""Of files that scripts read, as many as take the time of a look at a path."""
 
 _CAPABILITY = b"security.capability"
 _SETUID, _SETGID, _GROUP_MAY_RUN = 0o4000, 0o2000, 0o010
@@ -78,6 +80,23 @@ class System:
         if not path.startswith("/"):
             return None
         return self.world.find(encoded(path), follow=follow)
+
+    def content(self, path: str) -> bytes | None:
+        """Return what is in a small file; None if there is none such.
+
+        :raises DeedError: if scripts have looked at too much.
+        """
+        item = self.item(path)
+        if item is None:
+            return None
+        content = self.world.content(item.entry.path)
+        self._look(len(content or b"") // _BYTES_A_LOOK)
+        return content
+
+    def _look(self, count: int) -> None:
+        self._looks_left -= count
+        if self._looks_left < 0:
+            raise DeedError("scripts look at too much")
 
     def make_folder(self, path: str, by: str, mode: int | None = None) -> bool:
         """Make a folder, and those above it; tell whether it was not there.
@@ -245,9 +264,7 @@ class System:
         :raises DeedError: if nothing is there, or scripts have looked at too much.
         """
         names = self.world.below(self._there(path))
-        self._looks_left -= len(names)
-        if self._looks_left < 0:
-            raise DeedError("scripts change too many paths")
+        self._look(len(names))
         return ["/" + name.decode("utf-8", "surrogateescape") for name in names]
 
     def set_capability(self, path: str, value: bytes, by: str) -> None:

@@ -167,6 +167,8 @@ class World:
             )
             following: list[bytes] = []
             for folder in found:
+                if len(following) >= self.limits.folder_entries:
+                    break
                 if not is_pattern:
                     following.append(join(folder, part) if part else folder)
                     continue

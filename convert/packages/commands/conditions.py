@@ -42,11 +42,15 @@ _OF_NUMBERS: dict[str, Callable[[int, int], bool]] = {
     "-lt": lambda one, other: one < other,
     "-le": lambda one, other: one <= other,
 }
+_MOST_WORDS = 64
+"""test(1) says what more than four mean only where they are joined."""
 _NEGATED = {True: False, False: True, None: None}
 
 
 def holds(words: Sequence[Value], system: System) -> bool | None:
     """Tell whether a condition holds; None where that is not known."""
+    if len(words) > _MOST_WORDS:
+        return None
     for joint, decisive in (("-o", True), ("-a", False)):
         place = _joint(words, joint)
         if place is not None:

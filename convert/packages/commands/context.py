@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -70,9 +71,9 @@ def options_of(words: Sequence[str], with_value: frozenset[str] = frozenset()) -
     """
     given: dict[str, str] = {}
     operands: list[str] = []
-    rest = list(words)
+    rest = deque(words)
     while rest:
-        word = rest.pop(0)
+        word = rest.popleft()
         if word == "--":
             operands += rest
             break
@@ -87,7 +88,7 @@ def options_of(words: Sequence[str], with_value: frozenset[str] = frozenset()) -
 
 
 def _take_short(
-    word: str, with_value: frozenset[str], given: dict[str, str], rest: list[str]
+    word: str, with_value: frozenset[str], given: dict[str, str], rest: deque[str]
 ) -> None:
     for position, letter in enumerate(word[1:], start=2):
         name = f"-{letter}"
@@ -97,7 +98,7 @@ def _take_short(
         given[name] = ""
 
 
-def _next(rest: list[str], name: str) -> str:
+def _next(rest: deque[str], name: str) -> str:
     if not rest:
         raise DeedError(f"{name} has no value")
-    return rest.pop(0)
+    return rest.popleft()

@@ -246,7 +246,8 @@ def _divert(context: Context) -> Outcome:
         return Outcome(status=True, output="") if not diversions else Outcome(None, None)
     if options.has("--truename"):
         known = diversions.get(context.system.path(path, follow=False))
-        return Outcome(output=f"{path}\n" if known is None else f"/{known[0].decode()}\n")
+        new = path if known is None else "/" + known[0].decode("utf-8", "surrogateescape")
+        return Outcome(output=f"{new}\n")
     if options.has("--remove"):
         if context.system.path(path, follow=False) in diversions:
             raise DeedError("it takes a diversion away that was made before")
@@ -281,7 +282,8 @@ def _find_and_delete(context: Context) -> Outcome:
     for path in paths:
         if context.system.item(path) is None:
             continue
-        start = context.system.path(path).count(b"/") + 1
+        root = context.system.path(path)
+        start = root.count(b"/") + 1 if root else 0
         for name in context.system.below(path):
             item = context.system.item(name, follow=False)
             level = name.count("/") - start
@@ -300,7 +302,7 @@ def _find_tests(context: Context, words: list[str]) -> tuple[int, list[Callable[
             checks.append(partial(_is_empty, context))
             continue
         value = next(rest, "")
-        if word == "-maxdepth" and value.isdecimal():
+        if word == "-maxdepth" and re.fullmatch(r"[0-9]{1,6}", value):
             depth = int(value)
         elif word == "-type" and value in _FIND_TYPES:
             checks.append(partial(_is_kind, _FIND_TYPES[value]))

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from itertools import takewhile
 
+from convert.inspect.text import ARGUMENTS_MAX
 from convert.packages.commands.context import Context, Handler, options_of
 from convert.packages.shell.outcome import DONE, FAILED, UNKNOWN, Outcome
 from formats.core.entry import Kind
@@ -146,9 +147,11 @@ def _printf(context: Context) -> Outcome:
     if any("%" in text or "\\" in text for text in plain) or (values and not count):
         return Outcome(output=None)
     rounds = max(1, -(-len(values) // count)) if count else 1
+    if rounds * len(template) + sum(map(len, values)) > ARGUMENTS_MAX:
+        return Outcome(output=None)
     rest = iter(values)
     written: list[str] = []
-    for _ in range(min(rounds, len(values) + 1)):
+    for _ in range(rounds):
         written += [next(rest, "") if part == "%s" else _ESCAPES.get(part, part) for part in parts]
     return Outcome(output="".join(written))
 
@@ -160,9 +163,11 @@ def _cat(context: Context) -> Outcome:
     if not options.operands:
         return Outcome(output=context.call.stdin)
     texts: list[str] = []
+    length = 0
     for path in options.operands:
         content = _content(context, path)
-        if content is None:
+        length += len(content or "")
+        if content is None or length > ARGUMENTS_MAX:
             return Outcome(None, None)
         texts.append(content)
     return Outcome(output="".join(texts))
@@ -172,10 +177,7 @@ def _content(context: Context, path: str) -> str | None:
     """Return the text of a file, or of the input for ``-``."""
     if path == "-":
         return context.call.stdin
-    item = context.system.item(path)
-    if item is None:
-        return None
-    content = context.system.world.content(item.entry.path)
+    content = context.system.content(path)
     return None if content is None else content.decode("utf-8", "surrogateescape")
 
 
@@ -223,6 +225,9 @@ def _readlink(context: Context) -> Outcome:
 
 _SIMPLE_PATTERN = re.compile(r"\^?(?:[\w /:=,@#.-]|\\\.|\[\^?[\w:/ -]+\]\*?)*\$?")
 """Patterns that mean the same in every kind of regular expression."""
+_MOST_REPEATED = 1
+_LONGEST_LINE = 2048
+"""Of what a pattern that repeats is looked for in: that takes the square of it."""
 
 
 def _grep(context: Context) -> Outcome:
@@ -235,10 +240,16 @@ def _grep(context: Context) -> Outcome:
         return FAILED
     if None in texts or not is_plain or options.has("-i", "-w", "-v", "-r", "-P", "-f"):
         return UNKNOWN
-    matcher = re.compile(re.escape(pattern) if options.has("-F") else pattern)
-    if options.has("-x"):
-        matcher = re.compile(f"(?:{matcher.pattern})$")
+    if options.has("-F"):
+        pattern = re.escape(pattern)
+    try:
+        matcher = re.compile(f"(?:{pattern})$" if options.has("-x") else pattern)
+    except re.error:  # a range that ends before it begins
+        return UNKNOWN
     lines = [line for text in texts for line in (text or "").split("\n") if line]
+    repeated = pattern.count("*")
+    if repeated > _MOST_REPEATED or (repeated and max(map(len, lines)) > _LONGEST_LINE):
+        return UNKNOWN
     search = matcher.match if options.has("-x") else matcher.search
     found = [line for line in lines if search(line)]
     is_quiet = options.has("-q", "-s", "--quiet", "-l", "-c")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from convert.inspect.text import encoded
 from convert.packages.alternatives import parse_install
 from convert.packages.commands.context import Context, Handler, options_of
 from convert.packages.shell.outcome import DONE, FAILED, UNKNOWN, Outcome
@@ -133,11 +134,12 @@ def _add_shell(context: Context) -> Outcome:
     """Carry out add-shell(8)."""
     item = context.system.item("/etc/shells")
     content = None if item is None else context.system.world.content(item.entry.path)
-    lines = (content or b"# /etc/shells: valid login shells\n").decode("utf-8", "replace")
+    known = content or b"# /etc/shells: valid login shells\n"
+    lines = known.decode("utf-8", "surrogateescape")
     new = [shell for shell in context.arguments if shell not in lines.split("\n")]
     if new:
         text = lines + "".join(f"{shell}\n" for shell in new)
-        context.system.write("/etc/shells", text.encode(), context.by)
+        context.system.write("/etc/shells", encoded(text), context.by)
     return DONE
 
 

@@ -11,6 +11,7 @@ from convert.packages.commands.modes import file_capabilities, mode_change
 from convert.packages.unpack import unpack
 from formats.core.entry import Entry, Kind
 from formats.core.finding import Action
+from formats.core.limits import Limits
 from tests.convert.packages.support import package, root
 from tests.support.memory_tree import memory_tree
 from tests.support.programs import need, need_root, run
@@ -246,7 +247,7 @@ def test_what_scripts_look_at_is_limited(monkeypatch: pytest.MonkeyPatch) -> Non
     place = root("".join(f"f 644 0:0 srv/{n} x\n" for n in range(100)))
     monkeypatch.setattr(place.system, "_looks_left", 1000)
     turns = "for x in 1 2 3 4 5 6 7 8 9 10 11 12; do chmod -R 600 /srv; chmod -R 644 /srv; done"
-    assert "too many paths" in place.left(turns)[0]
+    assert "look at too much" in place.left(turns)[0]
 
 
 def test_a_file_with_a_new_owner_loses_its_privileges(tmp_path: Path) -> None:
@@ -349,3 +350,78 @@ def test_bytes_that_are_no_text_stay_what_they_are() -> None:
 def test_a_finding_counts_what_it_does_not_show() -> None:
     reading = root().follow("".join(f"unknown-{n}\n" for n in range(9)))
     assert str(reading).endswith("line 6: unknown-5; and 3 more")
+
+
+def test_names_that_are_no_utf8_are_kept() -> None:
+    place = root(r"f 644 0:0 etc/shells /bin/\xff\n")
+    text = """
+        dpkg-divert --add --divert /etc/b\udcff /etc/a
+        ln -s "$(dpkg-divert --truename /etc/a)" /link
+        add-shell /bin/\udcfe
+    """
+    assert place.left(text) == []
+    assert place.entry("/link").target == b"/etc/b\xff"
+    item = place.system.item("/etc/shells")
+    assert item is not None
+    assert place.system.world.content(item.entry.path) == b"/bin/\xff\n/bin/\xfe\n"
+
+
+@pytest.mark.parametrize(
+    "pattern", ["[z-a]", "[a]*[a]*[a]*[a]*[a]*[a]*b", "[a-a]*[ a]*$"], ids=["range", "many", "two"]
+)
+def test_patterns_that_cannot_be_looked_for_are_not_known(pattern: str) -> None:
+    place = root()
+    text = f"x={'a' * 3000}\nif echo $x | grep -q '{pattern}'; then mkdir /a; fi"
+    assert len(place.left(text)) == 1
+    assert not place.has("/a")
+
+
+def test_a_repeated_pattern_is_looked_for_in_short_lines_alone() -> None:
+    place = root()
+    assert place.left("echo root:x | grep -q '^[a-z]*:' && mkdir /short") == []
+    assert len(place.left(f"echo {'a' * 3000} | grep -q '[a]*b' || mkdir /long")) == 1
+    assert (place.has("/short"), place.has("/long")) == (True, False)
+
+
+def test_what_would_be_printed_without_end_is_not_known() -> None:
+    text = f"x={'b' * 100_000}\n"
+    for line in (f'printf "$x%s" {"v " * 1000}> /big', f"echo $x > /f\ncat {'/f ' * 1000}> /big"):
+        place = root()
+        assert place.left(text + line) == ["/big is written (what it holds is not known)"]
+
+
+def test_what_is_added_to_a_large_file_does_not_replace_it() -> None:
+    place = root()
+    text = "x=%s\n" % ("b" * 120_000) + 'echo "$x" >> /f\n' * 10
+    left = place.left(text)
+    assert set(left) == {"/f is written (it is no file, or too large for one that scripts write)"}
+    assert place.entry("/f").size > 1_000_000
+
+
+def test_what_scripts_read_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = root()
+    text = "echo %s > /f\n" % ("b" * 100_000) + "grep -q c /f || mkdir /no\n"
+    monkeypatch.setattr(place.system, "_looks_left", 100)
+    assert "is not known" in "".join(place.left(text))
+    assert not place.has("/no")
+
+
+def test_depths_of_find_are_numbers_that_make_sense() -> None:
+    place = root("d 755 0:0 d\nf 644 0:0 d/a x\n")
+    assert len(place.left("find /d -maxdepth %s -delete" % ("9" * 5000))) == 1
+    assert place.left("find /d -maxdepth 1 -type f -delete") == []
+    assert not place.has("/d/a")
+
+
+def test_conditions_of_very_many_words_are_not_known() -> None:
+    place = root()
+    text = "if [ " + "! " * 5000 + "a ]; then mkdir /a; fi"
+    assert len(place.left(text)) == 1
+    assert not place.has("/a")
+
+
+def test_patterns_of_paths_stand_for_a_limited_number() -> None:
+    place = root("".join(f"d 755 0:0 d{number}\n" for number in range(40)))
+    world = place.system.world
+    world.limits = Limits(folder_entries=100)
+    assert len(world.matching(b"*/../*/../*/../*")) == 100

@@ -12,12 +12,15 @@ from convert.inspect.environment_file import variables_of
 from convert.inspect.evidence import Evidence, OperatingSystem
 from convert.inspect.guest import Guest
 from convert.inspect.text import can_be_said
+from formats.core.entry import Kind
+from formats.core.limits import MIB
 
 OS_RELEASE_PATHS = (b"etc/os-release", b"usr/lib/os-release")
 """The first that is there counts; they are never merged."""
 
 _RELEASE_FILES: tuple[tuple[bytes, str], ...] = (
     # Most particular first: Oracle and Amazon ship redhat-release beside their own.
+    (b"etc/photon-release", "photon"),
     (b"etc/oracle-release", "ol"),
     (b"etc/rocky-release", "rocky"),
     (b"etc/almalinux-release", "almalinux"),
@@ -44,9 +47,17 @@ _IDS_BY_NAME: tuple[tuple[str, str], ...] = (
     ("Ubuntu", "ubuntu"),
     ("Debian", "debian"),
     ("Alpine", "alpine"),
+    ("NixOS", "nixos"),
+    ("Flatcar", "flatcar"),
+    ("CoreOS", "coreos"),
+    ("Void", "void"),
+    ("Arch Linux", "arch"),
+    ("OpenWrt", "openwrt"),
 )
 
 _SENTENCE_MAX = 1024
+_BUSYBOX = re.compile(rb"BusyBox v(\d+\.\d+(?:\.\d+)?)")
+_BUSYBOX_MAX_BYTES = 4 * MIB
 _VERSION = re.compile(r"\b(\d+(?:\.\d+)*)\b")
 
 
@@ -78,7 +89,16 @@ def _os_release(guest: Guest) -> OperatingSystem | None:
 
 
 def _lsb_release(guest: Guest) -> OperatingSystem | None:
-    path = b"etc/lsb-release"
+    return _distrib(guest, b"etc/lsb-release")
+
+
+def _openwrt_release(guest: Guest) -> OperatingSystem | None:
+    """Return what OpenWrt said before it had an os-release."""
+    return _distrib(guest, b"etc/openwrt_release")
+
+
+def _distrib(guest: Guest, path: bytes) -> OperatingSystem | None:
+    """Return the system of a file with ``DISTRIB_ID=`` and so on."""
     found = variables_of(guest.text(path) or "")
     values = {name: item.value for name, item in found.items() if can_be_said(item.value)}
     distributor = values.get("DISTRIB_ID")
@@ -116,6 +136,32 @@ def _versioned(path: bytes, identity: str, name: str) -> Callable[[Guest], _Foun
     return source
 
 
+def _marked(path: bytes, identity: str, name: str) -> Callable[[Guest], _Found]:
+    """Return a source for a file that is empty: that it is there says all."""
+
+    def source(guest: Guest) -> OperatingSystem | None:
+        if guest.index.resolve(path) is None:
+            return None
+        return OperatingSystem(identity, name, name, Evidence(path, None, "marker-file"))
+
+    return source
+
+
+def _busybox(guest: Guest) -> OperatingSystem | None:
+    """Return busybox itself, where an appliance consists of little else."""
+    entry = guest.index.resolve(b"bin/busybox")
+    if entry is None or entry.kind not in {Kind.FILE, Kind.HARDLINK}:
+        return None
+    match = None
+    if entry.size <= _BUSYBOX_MAX_BYTES:
+        content = guest.index.content(entry.path, _BUSYBOX_MAX_BYTES) or b""
+        match = _BUSYBOX.search(content)
+    version = match[1].decode() if match is not None else None
+    name = f"BusyBox {version}" if version is not None else "BusyBox"
+    evidence = Evidence(entry.path, None, "busybox-program")
+    return OperatingSystem("busybox", "BusyBox", name, evidence, version)
+
+
 def _issue(guest: Guest) -> OperatingSystem | None:
     path = b"etc/issue"
     for number, line in guest.lines(path):
@@ -143,8 +189,16 @@ _Found = OperatingSystem | None
 _SOURCES: tuple[Callable[[Guest], _Found], ...] = (
     _os_release,
     _lsb_release,
+    _openwrt_release,
     _release_file,
     _versioned(b"etc/alpine-release", "alpine", "Alpine Linux"),
     _versioned(b"etc/debian_version", "debian", "Debian GNU/Linux"),
+    _versioned(b"etc/br-version", "buildroot", "Buildroot"),
+    _versioned(b"nix/var/nix/profiles/system/nixos-version", "nixos", "NixOS"),
+    _versioned(b"etc/cirros/version", "cirros", "CirrOS"),
+    _versioned(b"usr/share/doc/tc/release.txt", "tinycore", "Tiny Core Linux"),
+    _marked(b"etc/NIXOS", "nixos", "NixOS"),
+    _marked(b"etc/arch-release", "arch", "Arch Linux"),
     _issue,
+    _busybox,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from convert.inspect.other_systems import other_system
 from convert.select.survey import Content, Survey
 from formats.core.errors import (
     AmbiguousError,
@@ -82,6 +83,9 @@ def refuse_other_system(survey: Survey, root: Content) -> None:
 
     :raises UnsupportedError: if the volume belongs to another system.
     """
+    system = other_system(root.index)
+    if system is not None:
+        raise _not_linux(survey, root, system)
     reader = root.node.reader
     if root.is_root or not isinstance(reader, RecognisedFormat) or reader.family is None:
         return
@@ -89,6 +93,15 @@ def refuse_other_system(survey: Survey, root: Content) -> None:
     raise UnsupportedError(
         f"belongs to {reader.family}, not to Linux: {name} is {reader.title}",
         origin=root.node.origin,
+        hint=f"'convert export --raw {_option(name)}' gives the files of the volume",
+    )
+
+
+def _not_linux(survey: Survey, content: Content, system: str) -> UnsupportedError:
+    name = survey.names.name(content.node)
+    return UnsupportedError(
+        f"holds {system}, which does not run in a Linux container",
+        origin=content.node.origin,
         hint=f"'convert export --raw {_option(name)}' gives the files of the volume",
     )
 
@@ -163,6 +176,10 @@ def _systems(survey: Survey) -> dict[int, str]:
 
 def _other_system(survey: Survey, systems: Mapping[int, str]) -> UnsupportedError | None:
     """Return the error that names another operating system; None if there is no sign of one."""
+    for content in survey.contents():
+        found = other_system(content.index)
+        if found is not None:
+            return _not_linux(survey, content, found)
     for node in survey.names.nodes:
         system = systems.get(id(node))
         if system is None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from convert.images.folder import FolderTree
 from convert.inspect.guest import Guest
 from convert.inspect.os_release import operating_system
 from formats.core.tree import TreeIndex
 from tests.support.memory_tree import memory_tree
+from tests.support.programs import need, run
 from tests.support.systemd import units_text
 
 DEBIAN = (
@@ -70,12 +75,58 @@ def test_the_one_in_usr_counts_where_etc_has_none() -> None:
         ),
         ({"etc/issue": "My Appliance \\r (\\l)\n"}, "linux", "My Appliance  ()", None),
         ({"etc/os-release": "NAME=Own\n"}, "linux", "Own", None),
+        (
+            {"usr/lib/os-release": 'ID=flatcar\nPRETTY_NAME="Flatcar 3760"\nVERSION_ID=3760.2.0\n'},
+            *("flatcar", "Flatcar 3760", "3760.2.0"),
+        ),
+        (
+            {"etc/os-release": 'NAME="Void"\nID="void"\nPRETTY_NAME="Void Linux"\n'},
+            *("void", "Void Linux", None),
+        ),
+        (
+            {
+                "etc/os-release": "-> /etc/static/os-release",
+                "etc/static": "-> /nix/store/abc-etc/etc",
+                "nix/store/abc-etc/etc/os-release": 'ID=nixos\nVERSION_ID="23.11"\n',
+            },
+            *("nixos", "nixos", "23.11"),
+        ),
+        (
+            {"nix/var/nix/profiles/system/nixos-version": "23.11.20231211.b4372c4\n"},
+            *("nixos", "NixOS 23.11.20231211.b4372c4", "23.11.20231211.b4372c4"),
+        ),
+        ({"etc/NIXOS": ""}, "nixos", "NixOS", None),
+        ({"etc/arch-release": ""}, "arch", "Arch Linux", None),
+        (
+            {"etc/photon-release": "VMware Photon Linux 1.0\nPHOTON_BUILD_NUMBER=62c543d\n"},
+            *("photon", "VMware Photon Linux 1.0", "1.0"),
+        ),
+        ({"etc/br-version": "2012.02\n"}, "buildroot", "Buildroot 2012.02", "2012.02"),
+        (
+            {"etc/openwrt_release": "DISTRIB_ID='OpenWrt'\nDISTRIB_RELEASE='15.05'\n"},
+            *("openwrt", "OpenWrt", "15.05"),
+        ),
+        ({"etc/cirros/version": "0.6.2\n"}, "cirros", "CirrOS 0.6.2", "0.6.2"),
+        ({"bin/busybox": "x"}, "busybox", "BusyBox", None),
     ],
 )
 def test_older_files_tell_it_too(
     files: dict[str, str], identity: str, name: str, version: str | None
 ) -> None:
     assert _system(files)[:3] == (identity, name, version)
+
+
+def test_an_appliance_of_nothing_but_busybox_is_named_by_its_program(tmp_path: Path) -> None:
+    need("busybox")
+    (tmp_path / "bin").mkdir()
+    shutil.copyfile("/bin/busybox", tmp_path / "bin" / "busybox")
+    folder = FolderTree(tmp_path)
+    found = operating_system(Guest(TreeIndex(folder)))
+    folder.close()
+    assert found is not None
+    banner = run("busybox", "--help").stdout.decode()
+    assert banner.startswith(f"BusyBox v{found.version_id} ")
+    assert found.pretty_name == f"BusyBox {found.version_id}"
 
 
 def test_no_file_no_system() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
@@ -101,7 +102,7 @@ class SettledTree(TreeOver):
             found[path] = self._shown(entry, path, is_implied=entry.path in implied)
         for path in list(found):
             self._add_ways(path, found)
-        super().__init__(tree, [found[path] for path in walk_order(found)], originals)
+        super().__init__(tree, list(_led(found)), originals)
 
     def _shown(self, entry: Entry, path: bytes, *, is_implied: bool) -> Entry:
         """Return what is at a path: of a folder that is there already, what is there."""
@@ -130,6 +131,23 @@ class SettledTree(TreeOver):
         while path and (path := path.rpartition(b"/")[0]) not in found:
             known = self._below.get(path)
             found[path] = known if known is not None else Entry(path, Kind.FOLDER, 0o755)
+
+
+def _led(found: dict[bytes, Entry]) -> Iterator[Entry]:
+    """Yield entries in order; of the names of one file, that which comes first has become it."""
+    leaders: dict[bytes, bytes] = {}
+    for path in walk_order(found):
+        entry = found[path]
+        own = path
+        if entry.kind is Kind.HARDLINK and entry.target is not None:
+            own = entry.target
+        leader = leaders.setdefault(own, path)
+        if leader is not path:
+            yield replace(entry, kind=Kind.HARDLINK, target=leader)
+        elif own is not path:
+            yield replace(found[own], path=path)
+        else:
+            yield entry
 
 
 def single_top(tree: Tree) -> bytes:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from convert.moved import MovedTree, SettledTree, path_of_prefix, single_top
+from formats.core.entry import Kind
 from formats.core.errors import AmbiguousError, LimitError, UsageError
 from formats.core.limits import DEFAULT_LIMITS
 from formats.core.tree import Tree, TreeIndex, walk_order
@@ -110,3 +111,19 @@ def test_a_link_that_leads_nowhere_is_replaced() -> None:
 def test_two_files_cannot_become_one() -> None:
     with pytest.raises(AmbiguousError, match="two of its paths become 'usr/bin/x'"):
         SettledTree(memory_tree("f 644 0:0 bin/x a\nf 644 0:0 usr/bin/x b"), BASE)
+
+
+def test_a_hard_link_follows_its_file_where_that_lies_behind_it_by_now() -> None:
+    base = memory_tree("d 755 0:0 usr\nd 755 0:0 usr/bin\nl 777 0:0 bin usr/bin\n")
+    archive = memory_tree(
+        "d 755 0:0 bin\nf 750 1:2 bin/tool text\nh bin/tool2 bin/tool\nd 755 0:0 opt\n"
+        "h opt/tool bin/tool\n"
+    )
+    settled = SettledTree(archive, TreeIndex(base))
+    assert [row for row in listed(settled) if row[3]] == [
+        (b"opt/tool", 0o750, None, b"text"),
+        (b"usr/bin/tool", 0o750, b"opt/tool", b"text"),
+        (b"usr/bin/tool2", 0o750, b"opt/tool", b"text"),
+    ]
+    kinds = [entry.kind for entry in settled.entries() if entry.size]
+    assert kinds == [Kind.FILE, Kind.HARDLINK, Kind.HARDLINK]

@@ -7,11 +7,14 @@ stands between two line ends, with single blanks.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
+from posixpath import normpath
 
+from convert.inspect.facts import Service
 from convert.inspect.guest import Guest
-from convert.inspect.programs import Program
+from convert.inspect.programs import Program, program_position
 from convert.inspect.text import encoded
 
 _FILES_MAX = 500
@@ -19,6 +22,7 @@ _DEPTH_MAX = 10
 _LINES_MAX = 50_000
 _LINE_MAX = 1024
 
+_OPEN_PART = re.compile(r"%([idI])|\$\{(\w+)\}")
 _SECTION = re.compile(r"\[([^\]]*)\]")
 
 
@@ -31,30 +35,49 @@ class ConfigLine:
     text: str
 
 
-def config_lines(
-    guest: Guest, program: Program, instance: str, argv: tuple[str, ...]
-) -> Iterator[ConfigLine]:
+def config_lines(guest: Guest, program: Program, service: Service) -> Iterator[ConfigLine]:
     """Yield the lines that apply, in the order in which the program reads them.
 
-    :param instance: of the service's template, which may choose among files.
-    :param argv: may name another main file.
+    :param service: names its files by its arguments, its variables or its template's instance.
     """
-    lines = _Walk(guest, program).lines(_main_files(program, instance, argv), 0)
+    names = _main_files(program, service)
+    if program.first_config_counts:
+        names = list(islice((name for name in names if any(guest.glob(name))), 1))
+    lines = _Walk(guest, program).lines(names, 0)
     if program.syntax == "apache":
         return _applying_to_apache(lines)
+    if program.syntax == "xml":
+        return _start_tags(lines)
     if program.sections:
         return _in_sections(lines, program.sections)
     return lines
 
 
-def _main_files(program: Program, instance: str, argv: tuple[str, ...]) -> list[bytes]:
+def _main_files(program: Program, service: Service) -> list[bytes]:
+    argv = service.start[0].argv if service.start else ()
     for position, word in enumerate(argv):
         option, equals, value = word.partition("=")
         if option in program.config_options:
             value = value if equals else "".join(argv[position + 1 : position + 2])
             return [encoded(value)]
-    name, folders = encoded(instance), encoded(instance.replace("-", "/"))
-    return [pattern.replace(b"%i", name).replace(b"%I", folders) for pattern in program.configs]
+    instance = service.name.partition("@")[2]
+    known = dict(service.environment)
+    known |= {"i": instance, "I": instance.replace("-", "/")}
+    if argv:
+        known["d"] = argv[program_position(argv)].rpartition("/")[0]
+    named = (_filled(pattern, known) for pattern in program.configs)
+    return [name for name in named if name is not None]
+
+
+def _filled(pattern: bytes, known: Mapping[str, str]) -> bytes | None:
+    """Return a pattern with what it leaves open filled in; None where nothing says what it is."""
+    text = pattern.decode()
+    wanted = {match[0]: known.get(match[1] or match[2]) for match in _OPEN_PART.finditer(text)}
+    for part, value in wanted.items():
+        if value is None:
+            return None
+        text = text.replace(part, value)
+    return encoded(normpath(f"/{text}"))
 
 
 class _Walk:
@@ -110,6 +133,34 @@ def _in_sections(lines: Iterator[ConfigLine], sections: frozenset[str]) -> Itera
             applies = match[1].strip() in sections
         elif applies:
             yield line
+
+
+def _start_tags(lines: Iterator[ConfigLine]) -> Iterator[ConfigLine]:
+    """Yield each start tag of an XML file as one line, without those in comments.
+
+    What is no well-formed XML gives tags that nobody looks for. A ``>`` in a value ends a tag.
+    """
+    begun: ConfigLine | None = None
+    tag, is_comment = "", False
+    for line in lines:
+        if begun is not None and begun.path != line.path:
+            begun, is_comment = None, False
+        rest = line.text
+        while rest:
+            if is_comment:
+                _, end, rest = rest.partition("-->")
+                is_comment = not end
+                continue
+            if begun is None:
+                _, opened, rest = rest.partition("<")
+                is_comment = rest.startswith("!--")
+                begun, tag = (line if opened and not is_comment else None), "<"
+                continue
+            body, closed, rest = rest.partition(">")
+            tag = f"{tag}{body}{closed or ' '}"[:_LINE_MAX]
+            if closed:
+                yield ConfigLine(begun.path, begun.number, tag)
+                begun = None
 
 
 _OPEN = re.compile(r"<(IfModule|IfDefine|IfFile|IfVersion) (!?)([^>]+)>", re.IGNORECASE)

@@ -13,7 +13,7 @@ from convert.inspect.evidence import Evidence
 from convert.inspect.facts import Facts, Port, RuntimeFolder, Service
 from convert.inspect.guest import Guest
 from convert.inspect.ports import ports_of
-from convert.inspect.programs import Program, is_umbrella, program_of
+from convert.inspect.programs import Program, is_umbrella, program_of, program_position
 from convert.inspect.shell import exports
 from convert.inspect.text import can_be_said, encoded
 from formats.core.entry import Kind
@@ -21,6 +21,7 @@ from formats.core.entry import Kind
 _STAYS = frozenset({"simple", "exec", "notify", "notify-reload", "idle"})
 """Types whose main process is the one that ExecStart= starts: systemd.service(5)."""
 
+_PROGRAM_FOLDERS = ("/usr/bin", "/usr/sbin", "/bin", "/sbin")
 _APPLET_BINARIES = (b"busybox", b"toybox")
 
 _SIGNAL = re.compile(r"(?:SIG)?([A-Z][A-Z0-9]*(?:[+-]\d{1,2})?)|(\d{1,2})")
@@ -30,6 +31,7 @@ _SIGNAL = re.compile(r"(?:SIG)?([A-Z][A-Z0-9]*(?:[+-]\d{1,2})?)|(\d{1,2})")
 class Form:
     """A service ready to be an entrypoint.
 
+    :ivar fixed_words: how many of ``argv`` are no arguments that a user may replace.
     :ivar user: ``uid`` or ``uid:gid``; None for root.
     :ivar ports: also those that only the service itself reaches.
     :ivar evidence: where each part comes from, a sentence each.
@@ -37,6 +39,7 @@ class Form:
 
     service: Service
     argv: tuple[str, ...]
+    fixed_words: int = 1
     user: str | None = None
     environment: tuple[tuple[str, str], ...] = ()
     ports: tuple[Port, ...] = ()
@@ -69,14 +72,14 @@ def foreground_form(
     The table of programs knows better than the unit: it takes out what only makes sense under
     systemd. Without a row, a unit whose process stays in the foreground anyway is taken as it is.
     """
-    program = None if _is_applet(service, guest) else program_of(service)
+    program = program_of(service, is_applet=_is_applet(service, guest))
     refusal = _refusal(service, program, facts)
     if refusal is not None:
         return refusal
     own = service.start[0].argv if service.start else ()
     lines: list[ConfigLine] = []
     if program is not None:
-        lines = list(config_lines(guest, program, service.name.partition("@")[2], own))
+        lines = list(config_lines(guest, program, service))
     argv = own if program is None else _foreground(program, own, lines, guest)
     if not argv or not _is_program(guest, argv[0]):
         return NotRun(service, f"its program {argv[0] if argv else ''} is not in the tree")
@@ -85,9 +88,11 @@ def foreground_form(
     user = _user(service, program, accounts)
     if isinstance(user, NeedsInit):
         return user
+    prepared = _prepared(program, argv, guest)
     return Form(
         service=service,
-        argv=argv,
+        argv=prepared,
+        fixed_words=1 + len(prepared) - len(argv),
         user=user,
         environment=_environment(service, program, guest),
         ports=ports_of(service, program, facts.sockets, argv, lines),
@@ -124,21 +129,32 @@ def _foreground(
     program: Program, own: tuple[str, ...], lines: list[ConfigLine], guest: Guest
 ) -> tuple[str, ...]:
     """Return the service's own command in the form that the table gives its program."""
-    executable = own[0] if own else ""
+    position = program_position(own)
+    interpreter, executable = own[:position], own[position] if own else ""
     folder, _, own_name = executable.rpartition("/")
-    arguments = own[1:]
+    arguments = own[position + 1 :]
     for name in program.programs:
         path = name if name.startswith("/") else f"{folder}/{name}"
         if _is_program(guest, path):
             if path.rpartition("/")[2] != own_name:  # what is for a wrapper is not for the program
                 arguments = ()
-            executable = path
+            interpreter, executable = (), path
             break
     kept = program.own_arguments(arguments)
     unless = program.append_unless
     if unless and any(unless.search(text) for text in (*kept, *(line.text for line in lines))):
-        return (executable, *kept)
-    return (executable, *kept, *program.append)
+        return (*interpreter, executable, *kept)
+    return (*interpreter, executable, *kept, *program.append)
+
+
+def _prepared(program: Program | None, argv: tuple[str, ...], guest: Guest) -> tuple[str, ...]:
+    """Return a command with what has to be done first, each time, in front of it."""
+    if program is None or program.before is None or not _is_program(guest, "/bin/sh"):
+        return argv
+    name = program.before.partition(" ")[0]
+    if not any(_is_program(guest, f"{folder}/{name}") for folder in _PROGRAM_FOLDERS):
+        return argv
+    return ("/bin/sh", "-c", f'{program.before} && exec "$0" "$@"', *argv)
 
 
 def _is_applet(service: Service, guest: Guest) -> bool:

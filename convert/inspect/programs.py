@@ -13,6 +13,7 @@ from typing import TypedDict
 from convert.inspect.facts import Service
 
 _SHELLS = frozenset({"sh", "bash", "dash"})
+_INTERPRETER = re.compile(r"python[\d.]*|perl[\d.]*|ruby[\d.]*|sh|bash|dash")
 _EXEC = re.compile(r"\bexec (/\S+)")
 """How a unit's line of shell ends when something has to be found out before."""
 
@@ -42,10 +43,13 @@ class Program:
     append_unless: re.Pattern[str] | None
     user: str | None
     stop_signal: str | None
+    before: str | None
+    is_applet: bool
     environment_file: bytes | None
     environment: tuple[tuple[str, str], ...]
     folders: tuple[ProgramFolder, ...]
     configs: tuple[bytes, ...]
+    first_config_counts: bool
     config_options: frozenset[str]
     include: re.Pattern[str] | None
     include_base: bytes | None
@@ -96,10 +100,13 @@ class _Row(TypedDict, total=False):
     append_unless: str
     user: str
     stop_signal: str
+    before: str
+    is_applet: bool
     environment_file: str
     environment: dict[str, str]
     folders: list[_Folder]
     configs: list[str]
+    first_config_counts: bool
     config_options: list[str]
     include: str
     include_base: str
@@ -136,6 +143,8 @@ def _program(row: _Row) -> Program:
         append_unless=_pattern(row.get("append_unless")),
         user=row.get("user"),
         stop_signal=row.get("stop_signal"),
+        before=row.get("before"),
+        is_applet=row.get("is_applet", False),
         environment_file=_path(row.get("environment_file")),
         environment=tuple(sorted(row.get("environment", {}).items())),
         folders=tuple(
@@ -147,6 +156,7 @@ def _program(row: _Row) -> Program:
             for folder in row.get("folders", ())
         ),
         configs=tuple(name.encode() for name in row.get("configs", ())),
+        first_config_counts=row.get("first_config_counts", False),
         config_options=frozenset(row.get("config_options", ())),
         include=_pattern(row.get("include")),
         include_base=_path(row.get("include_base")),
@@ -174,23 +184,38 @@ def is_umbrella(service: Service) -> bool:
     return not service.start or _executable(service) in {"true", ":"}
 
 
-def program_of(service: Service) -> Program | None:
-    """Return the row that a service is about: by its command, or else by its name."""
+def program_of(service: Service, *, is_applet: bool = False) -> Program | None:
+    """Return the row that a service is about: by its command, or else by its name.
+
+    :param is_applet: the command is a name of busybox, which is another program of that name.
+    """
+    rows = [program for program in programs() if program.is_applet is is_applet]
     if not is_umbrella(service):
         executable = _executable(service)
-        for program in programs():
+        for program in rows:
             if any(fnmatchcase(executable, pattern) for pattern in program.executables):
                 return program
-        if service.manager == "systemd":
+        if service.manager == "systemd" or is_applet:
             return None
-    return next((row for row in programs() if service.name in row.services), None)
+    return next((row for row in rows if service.name in row.services), None)
+
+
+def program_position(argv: tuple[str, ...]) -> int:
+    """Return where the program stands in a command: behind an interpreter that runs it, if any."""
+    if len(argv) > 1 and _INTERPRETER.fullmatch(_name(argv[0])) and argv[1].startswith("/"):
+        return 1
+    return 0
 
 
 def _executable(service: Service) -> str:
     """Return the name of the program that a service's command ends up in."""
     argv = service.start[0].argv
-    path = argv[0]
-    if path.rpartition("/")[2] in _SHELLS and len(argv) > 2 and argv[1] == "-c":
+    path = argv[program_position(argv)]
+    if _name(path) in _SHELLS and len(argv) > 2 and argv[1] == "-c":
         replaced_by = _EXEC.findall(argv[2])
         path = replaced_by[-1] if replaced_by else path
+    return _name(path)
+
+
+def _name(path: str) -> str:
     return path.rpartition("/")[2]

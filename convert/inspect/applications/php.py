@@ -71,9 +71,7 @@ def _served(context: Context) -> Iterator[tuple[bytes, Evidence]]:
         program = program_of(service)
         if program is None:
             continue
-        own = service.start[0].argv if service.start else ()
-        instance = service.name.partition("@")[2]
-        for line in config_lines(context.guest, program, instance, own):
+        for line in config_lines(context.guest, program, service):
             match = _ROOT.match(line.text)
             if match is not None:
                 rule = f"{program.name}-config"

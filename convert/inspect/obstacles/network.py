@@ -96,8 +96,7 @@ def said_by_services(guest: Guest, services: Iterable[Service]) -> Iterator[Said
         program = program_of(service)
         if program is None:
             continue
-        own = service.start[0].argv if service.start else ()
-        lines = config_lines(guest, program, service.name.partition("@")[2], own)
+        lines = config_lines(guest, program, service)
         for _, line in zip(range(_LINES_MAX), lines, strict=False):
             evidence = Evidence(line.path, line.number, f"{program.name}-config")
             yield Said(service.name, line.text, evidence)

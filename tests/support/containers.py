@@ -26,6 +26,11 @@ class Podman:
         """Run podman to its end and return what it printed."""
         return run("podman", *self._storage, *arguments, check=check).stdout
 
+    def log(self, name: str) -> str:
+        """Return what a container wrote to its output and to its errors."""
+        done = run("podman", *self._storage, "logs", name, check=False)
+        return (done.stdout + done.stderr).decode(errors="replace")
+
     def run(self, image: str, *options: str, command: tuple[str, ...] = ()) -> bytes:
         """Run a container to its end and return what it printed."""
         return run(*self._command("--rm", *options, image, *command)).stdout

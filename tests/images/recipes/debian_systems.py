@@ -127,9 +127,8 @@ def _build(system: System, base: Path, target: Path) -> None:
             "DEBIAN_FRONTEND": "noninteractive",
         }
         settings = [f"{key}={value}" for key, value in environment.items()]
-        arguments = [root, base, files, target, _DISK_SIZE]
         run(
             *("env", *settings, "unshare", "--mount", "/bin/sh", "-c", _BUILD, "sh"),
-            *arguments,
+            *(root, base, files, target, _DISK_SIZE),
             timeout=_BUILD_SECONDS,
         )

@@ -96,7 +96,7 @@ def decide_config(
         *_command_reasons(config, decision, options),
         *_port_reasons(config, decision, options, machine, below),
         _user_reason(user, decision, options, below),
-        *_environment_reasons(decision, options, environment, below),
+        *_environment_reasons(facts, decision, options, environment, below),
         *_optional(
             "workdir",
             workdir,
@@ -303,6 +303,7 @@ def _why_workdir(
 
 
 def _environment_reasons(
+    facts: Facts,
     decision: EntrypointDecision,
     options: ConvertOptions,
     environment: dict[str, str],
@@ -311,6 +312,7 @@ def _environment_reasons(
     given = {item.partition("=")[0] for item in options.env}
     of_base = _pairs(below.env) if below is not None else {}
     found = dict(decision.env)
+    of_machine = {item.name: item for item in facts.environment}
     for name, value in environment.items():
         why: tuple[str, ...]
         if name in given:
@@ -319,6 +321,8 @@ def _environment_reasons(
             why = (_BY_IMAGE,)
         elif name == "PATH":
             why = ("the search path of a login; runtimes need one",)
+        elif name in of_machine and of_machine[name].value == value:
+            why = (f"the machine gives it to all services: {of_machine[name].evidence}",)
         else:
             why = decision.evidence[:1]
         decided = f"{name}={found[name]}" if name in found else None

@@ -46,6 +46,15 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
+class MachineVariable:
+    """A variable that the machine gives to all services."""
+
+    name: str
+    value: str
+    evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True)
 class RuntimeFolder:
     """A folder that must be there before a service starts, as tmpfiles.d(5) would make it."""
 
@@ -205,6 +214,7 @@ class Account:
 class Facts:
     """Everything that was found out about a tree.
 
+    :ivar environment: what the machine gives to all services; in theirs already.
     :ivar packages: what the databases of package managers have as installed.
     :ivar obstacles: what will not work in a container, the same place never twice.
     :ivar volumes: data folders of the services and applications that can be chosen.
@@ -222,6 +232,7 @@ class Facts:
     jobs: tuple[Job, ...] = ()
     default_target: str | None = None
     runtime_folders: tuple[RuntimeFolder, ...] = ()
+    environment: tuple[MachineVariable, ...] = ()
     packages: tuple[Package, ...] = ()
     applications: tuple[Application, ...] = ()
     obstacles: tuple[Obstacle, ...] = ()

@@ -13,6 +13,7 @@ from convert.inspect.facts import Facts, Service
 from convert.inspect.guest import Guest
 from convert.inspect.init import init_system
 from convert.inspect.installed import Installed
+from convert.inspect.machine_environment import machine_environment, with_machine_environment
 from convert.inspect.obstacles.find import find_obstacles
 from convert.inspect.openrc import started_by_openrc
 from convert.inspect.os_release import operating_system
@@ -42,14 +43,13 @@ def inspect_tree(index: TreeIndex, *, has_units: bool = False) -> Facts:
     """
     guest = Guest(index)
     accounts = Accounts(guest)
-    init = init_system(guest)
     facts = Facts(
         operating_system=operating_system(guest),
         architecture=architecture(guest),
-        init=init,
+        init=init_system(guest),
         runtime_folders=runtime_folders(guest, accounts),
     )
-    if has_units or (init is not None and init.name == "systemd"):
+    if _is_systemd(facts, has_units=has_units):
         started = started_by_systemd(guest, accounts)
         facts = replace(
             facts,
@@ -63,10 +63,12 @@ def inspect_tree(index: TreeIndex, *, has_units: bool = False) -> Facts:
     found = _without_doubles(
         (*facts.services, *started_by_supervision(guest), *started_by_supervisord(guest))
     )
-    services = sorted(map(_judged, found), key=lambda service: service.name)
+    environment = machine_environment(guest, has_systemd=_is_systemd(facts, has_units=has_units))
+    judged = (with_machine_environment(_judged(service), environment) for service in found)
+    services = sorted(judged, key=lambda service: service.name)
     jobs = periodic_jobs(guest)
-    facts = replace(facts, services=tuple(services), jobs=jobs, findings=tuple(guest.findings))
-    return _beyond_services(index, facts)
+    facts = replace(facts, services=tuple(services), environment=environment, jobs=jobs)
+    return _beyond_services(index, replace(facts, findings=tuple(guest.findings)))
 
 
 def _beyond_services(index: TreeIndex, facts: Facts) -> Facts:
@@ -102,6 +104,10 @@ def _without_doubles(services: Iterable[Service]) -> Iterator[Service]:
         if service.name not in seen:
             seen.add(service.name)
             yield service
+
+
+def _is_systemd(facts: Facts, *, has_units: bool) -> bool:
+    return has_units or (facts.init is not None and facts.init.name == "systemd")
 
 
 def _judged(service: Service) -> Service:

@@ -9,6 +9,7 @@ from convert.inspect.accounts import Accounts
 from convert.inspect.facts import Facts, Init, Port, RuntimeFolder, Service
 from convert.inspect.foreground import Form, NeedsInit, foreground_form
 from convert.inspect.guest import NAMES_NOT_READ, NOT_READ, Guest
+from convert.inspect.kept_init import KeptInit, kept_init
 from convert.inspect.text import can_be_said
 from convert.reasons import Confidence
 from formats.core.entry import Kind
@@ -18,9 +19,6 @@ from formats.core.tree import TreeIndex
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _SHELLS = ("/bin/bash", "/bin/sh", "/bin/ash", "/bin/busybox")
-_SYSTEMD_STOP_SIGNAL = "SIGRTMIN+3"
-"""systemd(1), "Signals": shut down in order."""
-
 _PRIVILEGED_BELOW = 1024
 
 _LOGIN_SERVICES = frozenset({"ssh", "sshd", "dropbear"})
@@ -149,7 +147,7 @@ def _several_services(
         why = f"{names[0]} cannot run by itself: {stuck[0].reason}"
     if facts.init is None:
         return _shell(index, f"{why}, and there is no init system")
-    return _init_system(facts.init, forms, why)
+    return _init_system(facts.init, kept_init(facts.init, Guest(index)), forms, why)
 
 
 def _one_service(form: Form) -> EntrypointDecision:
@@ -157,8 +155,8 @@ def _one_service(form: Form) -> EntrypointDecision:
     environment = {"PATH": PATH} | dict(form.environment)
     is_what = "no workload, but all" if service.is_last_resort else "the only workload"
     return EntrypointDecision(
-        entrypoint=form.argv[:1],
-        cmd=form.argv[1:],
+        entrypoint=form.argv[: form.fixed_words],
+        cmd=form.argv[form.fixed_words :],
         confidence=Confidence.LOW if service.is_last_resort else Confidence.HIGH,
         user=form.user,
         working_dir=_folder_name(service.working_dir),
@@ -188,18 +186,21 @@ def _about_ports(form: Form) -> Iterator[str]:
             yield f"{port} may need CAP_NET_BIND_SERVICE for user {form.user}"
 
 
-def _init_system(init: Init, forms: list[Form], why: str) -> EntrypointDecision:
+def _init_system(init: Init, kept: KeptInit, forms: list[Form], why: str) -> EntrypointDecision:
     found = (port for form in forms for port in form.ports if not port.is_local)
     ports = {(port.number, port.protocol): port for port in found}
     return EntrypointDecision(
-        entrypoint=(init.path,),
+        entrypoint=kept.argv,
         cmd=(),
         confidence=Confidence.MEDIUM,
-        env=(("PATH", PATH), ("container", "oci")),
+        env=(("PATH", PATH), ("container", kept.container)),
         ports=tuple(ports[key] for key in sorted(ports)),
-        stop_signal=_SYSTEMD_STOP_SIGNAL if init.name == "systemd" else None,
+        stop_signal=kept.stop_signal,
         init=init.name,
-        evidence=(f"{why}, so the init system stays: {init.name}, {init.evidence}",),
+        evidence=(
+            f"{why}, so the init system stays: {init.name}, {init.evidence}",
+            *filter(None, (kept.why,)),
+        ),
     )
 
 

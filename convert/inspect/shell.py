@@ -34,19 +34,26 @@ _VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?-([^${}]{0,256}))?\}|(\w+))")
 def assignments(
     guest: Guest, path: bytes, before: Mapping[str, str] | None = None
 ) -> Iterator[Assignment]:
-    """Yield the assignments of a shell file, each variable replaced by what was assigned before.
+    """Yield the assignments of a shell file, as :func:`assignments_in` does."""
+    return assignments_in(guest.lines(path), before)
+
+
+def assignments_in(
+    lines: Iterable[tuple[int, str]], before: Mapping[str, str] | None = None
+) -> Iterator[Assignment]:
+    """Yield the assignments of shell text, each variable replaced by what was assigned before.
 
     Nothing is run: which branch an assignment stands in does not count, and what a command would
     print stays as it is. ``: ${NAME:=value}`` assigns where nothing was assigned before.
 
-    :param before: what was assigned before the file is read.
+    :param before: what was assigned before the text is read.
     """
     known: dict[str, str] = dict(before or {})
 
     def value_of(match: re.Match[str]) -> str:
         return known.get(match[1] or match[3]) or match[2] or ""
 
-    for number, line in whole_lines(guest.lines(path)):
+    for number, line in whole_lines(lines):
         default = _DEFAULT.fullmatch(line)
         if default and not known.get(default[1]):
             value = replaced(_VARIABLE, unquoted(default[2]), value_of)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from convert.inspect.evidence import Evidence
 from convert.inspect.facts import Command, Service
 from convert.inspect.guest import Guest
-from convert.inspect.shell import assignments, exports
+from convert.inspect.shell import exports
+from convert.inspect.sysv_script import Start, script_variables, starts_of
 from convert.inspect.text import can_be_said, encoded
 from formats.core.entry import Entry, Kind
 
@@ -26,6 +27,7 @@ _INITDEFAULT = re.compile(r"[^#:]{1,4}:([2-5]):initdefault:")
 _PROGRAM_VARIABLES = frozenset(
     {"DAEMON", "DAEMON_BIN", "BIN", "BINARY", "EXEC", "exec", "PROG", "prog"}
 )
+_FOLDERS = ("/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/sbin", "/usr/local/bin")
 _PROCESS_NAME = re.compile(r"# ?processname: ?(/\S+)")
 _SETTINGS = (b"etc/default/", b"etc/sysconfig/")
 """Where scripts find their variables: of Debian and of Red Hat."""
@@ -51,7 +53,7 @@ def started_by_sysv(guest: Guest, native: frozenset[str] | None = None) -> tuple
     for script in _scripts(guest, runlevels):
         if native is None or script.name.removesuffix(".sh") not in native:
             found.setdefault(script.name, script)
-    return tuple(_service(guest, script) for _, script in sorted(found.items()))
+    return tuple(service_of_script(guest, script) for _, script in sorted(found.items()))
 
 
 def _runlevel(guest: Guest) -> int:
@@ -72,47 +74,69 @@ def _scripts(guest: Guest, runlevels: tuple[int, ...]) -> Iterator[Script]:
             for link in guest.children(pattern % level):
                 match = _START_LINK.fullmatch(link.name)
                 file = guest.index.resolve(link.path) if match else None
-                if match and file is not None and _is_executable(file):
+                if match and file is not None and is_executable(file):
                     name = match[1].decode("utf-8", "surrogateescape")
                     if can_be_said(name):
                         yield Script(name, file, link)
 
 
-def _is_executable(entry: Entry) -> bool:
+def is_executable(entry: Entry) -> bool:
+    """Tell whether it is a file that can be run."""
     return entry.kind in {Kind.FILE, Kind.HARDLINK} and bool(entry.mode & 0o111)
 
 
-def _service(guest: Guest, script: Script) -> Service:
-    program = _program(guest, script)
+def service_of_script(guest: Guest, script: Script) -> Service:
+    """Return what a script starts, as far as it can be read."""
+    start, rule = _start(guest, script.file)
     environment: dict[str, str] = {}
     for folder in _SETTINGS:
         environment |= exports(guest, folder + encoded(script.name))
     return Service(
         name=script.name,
         manager="sysv",
-        kind="forking",
+        kind="simple" if start is not None and start.stays else "forking",
         evidence=Evidence(script.file.path, None, "sysv-script"),
         enabled_by=Evidence(script.link.path, None, "sysv-link"),
-        start=(program,) if program is not None else (),
+        start=() if start is None else (_command(script.file, start, rule),),
         environment=tuple(sorted(environment.items())),
+        user=start.user if start is not None else None,
+        group=start.group if start is not None else None,
+        working_dir=start.folder if start is not None else None,
     )
 
 
-def _program(guest: Guest, script: Script) -> Command | None:
-    """Return the daemon that the script names, if it is in the tree; its arguments are not read.
+def _command(file: Entry, start: Start, rule: str) -> Command:
+    return Command(start.argv, Evidence(file.path, start.line, rule))
 
-    They are whatever the shell makes of them; the foreground table knows what is needed.
+
+def _start(guest: Guest, file: Entry) -> tuple[Start | None, str]:
+    """Return the command that starts the daemon, if that is in the tree, and how it was found.
+
+    Where no line can be read, the program that the script names, without arguments: the table of
+    programs knows what is needed.
     """
-    for number, name in _programs(guest, script.file.path):
-        path = name if name.startswith("/") else f"/usr/sbin/{name}"
+    for start in starts_of(guest, file.path):
+        program = _in_tree(guest, start.argv[0])
+        if program is not None:
+            return replace(start, argv=(program, *start.argv[1:])), "sysv-start"
+    for number, name in _programs(guest, file.path):
+        program = _in_tree(guest, name)
+        if program is not None:
+            return Start((program,), number), "sysv-program"
+    return None, ""
+
+
+def _in_tree(guest: Guest, name: str) -> str | None:
+    """Return the path of a program that is in the tree; a bare name is looked for."""
+    for path in (name,) if name.startswith("/") else (f"{folder}/{name}" for folder in _FOLDERS):
         entry = guest.index.resolve(encoded(path))
-        if entry is not None and _is_executable(entry):
-            return Command((path,), Evidence(script.file.path, number, "sysv-program"))
+        if entry is not None and is_executable(entry):
+            return path
     return None
 
 
 def _programs(guest: Guest, path: bytes) -> Iterator[tuple[int, str]]:
-    for item in assignments(guest, path):
+    for item in script_variables(guest, path):
         if item.name in _PROGRAM_VARIABLES and item.value:
             yield item.line, item.value
     for number, line in guest.lines(path):

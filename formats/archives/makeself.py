@@ -64,7 +64,7 @@ def _header(source: ByteSource) -> _Header | None:
         values.setdefault(match["name"].decode(), printable(value))
     counted = _LINES.search(text)
     said = values.get("skip", "") or (counted[1].decode() if counted is not None else "")
-    lines = int(said) if said.isdigit() and len(said) < _MOST_DIGITS else 0
+    lines = int(said) if said.isdecimal() and len(said) < _MOST_DIGITS else 0
     return _Header(text, values, lines) if lines else None
 
 
@@ -145,7 +145,7 @@ def _places(source: ByteSource, header: _Header) -> Iterator[tuple[int, int]]:
             offset=0,
         )
     for size in sizes:
-        length = int(size) if size.isdigit() and len(size) < 19 else -1
+        length = int(size) if size.isdecimal() and len(size) < 19 else -1
         if length < 0 or offset + length > source.size:
             raise CorruptError(
                 f"is cut short: an archive of {size} bytes at {offset:,} ends behind its"

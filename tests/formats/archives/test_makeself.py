@@ -123,6 +123,15 @@ def test_numbers_that_cannot_be_are_refused(tmp_path: Path, lines: int, size: in
     assert isinstance(problem(path), CorruptError)
 
 
+def test_digits_that_are_no_decimal_ones_are_no_numbers(tmp_path: Path) -> None:
+    path = _old(tmp_path / "x.run", b"payload")
+    text = path.read_bytes()
+    path.write_bytes(text.replace(b'filesizes="7"', 'filesizes="²"'.encode()))
+    assert "cut short" in problem(path).message
+    path.write_bytes(text.replace(b"offset=", 'skip="²"\noffset='.encode()))
+    assert "of a makeself that is not known" in problem(path).message
+
+
 def test_a_script_of_no_known_version_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "x.run"
     path.write_text("#!/bin/sh\n# This script was generated using Makeself 99\nexit 1\n")

@@ -48,18 +48,20 @@ class Receipt(Generic[Content]):
     def note_placeholders(self, tree: MemberTree[Content], note: Callable[[Finding], None]) -> None:
         """Tell how many files have a placeholder instead of the place they are for."""
         count, left = 0, _LOOKED_AT_BYTES
+        evidence = (
+            "Homebrew's folders are named by placeholders (@@HOMEBREW_PREFIX@@ …), which 'brew'"
+            " replaces when it installs; files that are left so: "
+        )
         files = [entry for entry in tree.entries() if entry.kind is Kind.FILE]
         tree.will_read(files)
         for entry in files:
             left -= entry.size
             if left < 0:
+                evidence += f"in {_LOOKED_AT_BYTES:,} bytes that were looked at, "
                 break
             count += _has_placeholder(map(bytes, tree.read(entry)))
         if count:
-            evidence = (
-                "Homebrew's folders are named by placeholders (@@HOMEBREW_PREFIX@@ …), which 'brew'"
-                f" replaces when it installs; files that are left so: {count:,}"
-            )
+            evidence += f"{count:,}"
             note(Finding("homebrew-placeholders", _CELLAR, Action.REPORTED, evidence))
 
 

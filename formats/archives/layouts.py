@@ -28,10 +28,11 @@ from formats.core.tree import TreeInfo
 _METADATA = b"metadata.yaml"
 _ROOT = b"rootfs"
 _METADATA_BYTES = 1 << 16
-_METADATA_LINE = re.compile(  # YAML, which may be written as JSON
-    rb"""^[ ]*"?(architecture|description|os|release)"?:[ ]*["']?([^"'\r\n]+?)["']?,?[ ]*$""",
-    re.MULTILINE,
+_METADATA_LINE = re.compile(
+    rb"""^[ ]*"?(architecture|description|os|release)"?:[ ]*(.*)$""", re.MULTILINE
 )
+_AROUND_VALUES = b" \t\r,\"'"
+"""YAML, which may be written as JSON."""
 
 
 def archive_tree(
@@ -106,5 +107,6 @@ def _image_facts(
 ) -> Mapping[str, str]:
     source = contents.open(metadata.content, origin.child(printable(_METADATA)))
     text = bytes(source.read_at(0, _METADATA_BYTES))
-    found = {match[1].decode(): printable(match[2]) for match in _METADATA_LINE.finditer(text)}
-    return {f"lxd-{keyword}": found[keyword] for keyword in sorted(found)}
+    found = {match[1].decode(): match[2] for match in _METADATA_LINE.finditer(text)}
+    values = {keyword: found[keyword].strip(_AROUND_VALUES) for keyword in sorted(found)}
+    return {f"lxd-{keyword}": printable(value) for keyword, value in values.items() if value}

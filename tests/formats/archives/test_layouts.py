@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from formats.archives import bottle
 from tests.formats.archives.support import files, listing, opened_tree, told
 
 CELLAR = b"home/linuxbrew/.linuxbrew/Cellar/"
@@ -63,6 +64,18 @@ def test_files_with_placeholders_are_counted(tmp_path: Path) -> None:
     texts = told(_bottle(tmp_path / "x"))
     (text,) = [text for text in texts if text.startswith("homebrew-placeholders")]
     assert text.endswith("files that are left so: 1")
+
+
+def test_it_is_said_where_not_all_was_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bottle, "_LOOKED_AT_BYTES", 4000)
+    (text,) = [
+        text
+        for text in told(_bottle(tmp_path / "x", share=bytes(5000)))
+        if text.startswith("homebrew-")
+    ]
+    assert text.endswith("files that are left so: in 4,000 bytes that were looked at, 1")
 
 
 def test_a_placeholder_on_both_sides_of_a_block_is_found(tmp_path: Path) -> None:
@@ -129,3 +142,10 @@ def test_a_source_tree_is_told_by_what_builds_it(
 def test_what_is_in_a_source_tree_can_be_read(tmp_path: Path) -> None:
     path = _tgz(tmp_path / "x.tgz", {"Makefile": b"all:"})
     assert files(path) == {b"Makefile": b"all:"}
+
+
+def test_metadata_made_to_take_long_to_look_through_does_not(tmp_path: Path) -> None:
+    text = b"os:a" + b" " * 60_000 + b'"x\narchitecture: "x86_64",\r\n'
+    path = _tgz(tmp_path / "x", {"metadata.yaml": text, "rootfs/etc/hostname": b"x"})
+    with opened_tree(path) as (tree, _):
+        assert tree.info.facts["lxd-architecture"] == "x86_64"

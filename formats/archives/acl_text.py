@@ -17,6 +17,8 @@ _ENTRY = struct.Struct("<HHI")  # tag, permissions, id
 _NO_ID = 0xFFFFFFFF
 _OWNER, _USER, _OWNING_GROUP, _GROUP, _MASK, _OTHER = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
 _ALWAYS = frozenset({_OWNER, _OWNING_GROUP, _OTHER})
+_NAMED = frozenset({_USER, _GROUP})
+_ONCE = frozenset({*_ALWAYS, _MASK})
 _ALL = 0o7
 _TAGS = {
     (b"user", False): _OWNER,
@@ -52,14 +54,16 @@ def acl_xattr(text: bytes) -> bytes | None:
     # the kernel wants them in the order of their tags, then of their ids
     ordered = sorted(entries, key=lambda entry: (entry[0], entry[2]))
     packed = b"".join(_ENTRY.pack(tag, permissions, who) for tag, permissions, who in ordered)
-    return _VERSION + packed
+    value = _VERSION + packed
+    return None if acl_mode(value) is None else value
 
 
 def acl_mode(value: bytes) -> int | None:
-    """Return the permission bits that a file has with an ACL; None if the value is none.
+    """Return the permission bits that a file has with an ACL; None if no kernel takes the value.
 
-    The mask takes the place of the owning group's bits (acl(5), "CORRESPONDENCE BETWEEN ACL
-    ENTRIES AND FILE PERMISSION BITS").
+    The kernel wants each tag once, but for those with names, of which each has another id, and a
+    mask where there are any (acl(5), "VALID ACLs"). The mask takes the place of the owning group's
+    bits (acl(5), "CORRESPONDENCE BETWEEN ACL ENTRIES AND FILE PERMISSION BITS").
 
     :param value: of an xattr, from :func:`acl_xattr` or as an archive has it.
     """
@@ -67,11 +71,15 @@ def acl_mode(value: bytes) -> int | None:
     if not value.startswith(_VERSION) or len(packed) % _ENTRY.size:
         return None
     bits: dict[int, int] = {}
-    for tag, permissions, _ in _ENTRY.iter_unpack(packed):
-        if permissions > _ALL:
+    seen: set[tuple[int, int]] = set()
+    for tag, permissions, who in _ENTRY.iter_unpack(packed):
+        entry = (tag, who if tag in _NAMED else _NO_ID)
+        if permissions > _ALL or entry in seen or tag not in _ONCE | _NAMED:
             return None
+        seen.add(entry)
         bits[tag] = permissions
-    if not bits.keys() >= _ALWAYS:
+    needs_mask = not bits.keys().isdisjoint(_NAMED)
+    if not bits.keys() >= _ALWAYS or (needs_mask and _MASK not in bits):
         return None
     return bits[_OWNER] << 6 | bits.get(_MASK, bits[_OWNING_GROUP]) << 3 | bits[_OTHER]
 

@@ -147,7 +147,14 @@ def test_labels_of_selinux_end_as_the_kernel_gives_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "acl", ["user::rwx,user:joe:rwx,group::r-x,mask::rwx,other::r--", "user::rwx", "nonsense"]
+    "acl",
+    [
+        "user::rwx,user:joe:rwx,group::r-x,mask::rwx,other::r--",
+        "user::rwx,user:joe:rwx:7,group::r-x,other::r--",
+        "user::rwx,user:joe:rwx:7,user:jim:rwx:7,group::r-x,mask::rwx,other::r--",
+        "user::rwx",
+        "nonsense",
+    ],
 )
 def test_an_acl_that_has_no_numbers_is_left_out_and_told(tmp_path: Path, acl: str) -> None:
     path = _records(tmp_path / "x.tar", SCHILY__acl__access=acl)
@@ -168,6 +175,13 @@ def test_an_acl_that_has_no_numbers_is_left_out_and_told(tmp_path: Path, acl: st
         support.ACL[:-8],
         b"\x03" + support.ACL[1:],
         support.ACL.replace(b"\x01\0\x06", b"\x01\0\x0e"),
+        support.ACL.replace(b"\x10\0\x07", b"\x40\0\x07"),
+        support.ACL[:28] + support.ACL[36:],
+        support.ACL + support.ACL[-8:],
+    ],
+    ids=[
+        *("empty", "text", "cut", "without entries", "without others", "version", "permissions"),
+        *("tag", "without a mask", "twice"),
     ],
 )
 def test_an_acl_that_no_kernel_takes_is_left_out_and_told(

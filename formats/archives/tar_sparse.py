@@ -71,7 +71,10 @@ def _pairs(
 
 def _octal(raw: bytes, archive: ByteSource, offset: int) -> int:
     if raw[0] == 0x80:  # base 256
-        return int.from_bytes(raw[1:], "big")
+        value = int.from_bytes(raw[1:], "big")
+        if value.bit_length() > 63:
+            raise _corrupt(f"the map of a sparse member has the number {value:,}", archive, offset)
+        return value
     text = raw.strip(b" \0")
     if not re.fullmatch(rb"[0-7]{1,12}", text):
         raise _corrupt("the map of a sparse member makes no sense", archive, offset)

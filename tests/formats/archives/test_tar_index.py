@@ -306,6 +306,10 @@ BAD: dict[str, tuple[bytes, str]] = {
         _records(b"GNU.sparse.size=9", b"GNU.sparse.map=1,x") + _info().tobuf(),
         "number",
     ),
+    "an old sparse member of 2^64": (
+        b"".join((_info().tobuf()[:156], b"S", _info().tobuf()[157:483], b"\x80\0\0\1", bytes(25))),
+        "number 18,446",
+    ),
     "a sparse member without a size": (_records(b"GNU.sparse.map=0,0") + _info().tobuf(), "size"),
     "a sparse map that never ends": (
         _records(b"GNU.sparse.major=1", b"GNU.sparse.minor=0", b"GNU.sparse.realsize=9")

@@ -59,7 +59,11 @@ class _Header(NamedTuple):
 
 
 class ZipContents:
-    """See :class:`~formats.archives.member_tree.Contents`; checksums are verified."""
+    """See :class:`~formats.archives.member_tree.Contents`.
+
+    Checksums are verified of all that is read from its start to its end; of a stored member that is
+    opened in place they are not, as that is for disks, of which only parts are read.
+    """
 
     def __init__(self, archive: ByteSource, context: OpenContext) -> None:
         self._archive = archive
@@ -163,6 +167,8 @@ class ZipMembers:
                 content.checksum,
             ):
                 raise self._contradiction(content, "has other sizes in its own header")
+        if content.method == STORED and content.compressed != content.size:
+            raise self._contradiction(content, "is stored as it is, and has two sizes")
         start = content.offset + HEADER_BYTES + len(name) + len(header.extra)
         if start + content.compressed > content.stop:
             raise self._contradiction(content, "overlaps with what follows")

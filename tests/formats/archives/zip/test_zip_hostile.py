@@ -19,6 +19,7 @@ from formats.core.errors import ConvertError, CorruptError, LimitError, Unsuppor
 from formats.core.limits import DEFAULT_LIMITS, GIB, KIB, MIB, Limits
 from formats.core.origin import Origin
 from formats.core.source import BytesLike, MemorySource
+from formats.core.tree import OpenableTree
 from tests.formats.archives.support import files, listing, opened_tree, problem
 from tests.images.volumes import patch
 
@@ -80,6 +81,16 @@ def test_a_member_must_be_where_the_directory_says(tmp_path: Path) -> None:
     path = _archive(tmp_path / "x.zip", "a", "b")
     patch(path, path.read_bytes().index(OWN, 4), b"PK\x03\x05")
     assert "has no header where the directory says" in problem(path).message
+
+
+def test_what_is_stored_as_it_is_has_one_size(tmp_path: Path) -> None:
+    path = _archive(tmp_path / "x.zip", "file", method=zipfile.ZIP_STORED)
+    _patch_both(path, 22, 24, struct.pack("<L", len(CONTENT) + 1))
+    with opened_tree(path) as (tree, _):
+        (entry,) = [entry for entry in tree.entries() if entry.size]
+        assert isinstance(tree, OpenableTree)
+        with pytest.raises(CorruptError, match="is stored as it is, and has two sizes"):
+            tree.open(entry)
 
 
 def test_a_wrong_checksum_is_an_error_even_where_both_headers_have_it(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from tests.support.command import succeed
 from tests.support.containers import front_page, podman
 from tests.support.listing import Row, difference, kernel_listing, loop_mounted
 from tests.support.programs import need, need_root, run
+from tests.support.running import Image, running
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +47,16 @@ def test_podman_runs_it_and_nginx_serves_its_page(
         processes = engine("top", "server", "args").decode()
     assert "nginx: master process /usr/sbin/nginx" in processes
     assert "systemd" not in processes
+
+
+def test_podman_stop_ends_it_by_the_signal_that_nginx_ends_in_order_by(
+    converted: tuple[Path, list[dict[str, str]]],
+) -> None:
+    image = Image.of(f"oci:{converted[0]}:raw")
+    assert image.config["StopSignal"] == "SIGQUIT"
+    with running(image, "stopped") as container:
+        assert PAGE in container.got(80, "/")
+        assert container.stop().is_in_order
 
 
 def whole_seconds(listing: dict[bytes, Row]) -> dict[bytes, Row]:

@@ -31,6 +31,7 @@ class Workload:
     """A system, and what is to be seen of what it is for.
 
     :ivar user: whom the first process runs as: the system's own name for them.
+    :ivar workers: whom all others run as; the same where that is not said.
     :ivar program: what the command of the first process begins with, arguments between NUL bytes.
     :ivar ask: asks it on its port, as another machine would.
     :ivar last_words: what it logs only when it ends in order; empty where it logs nothing.
@@ -44,6 +45,7 @@ class Workload:
     answer: str
     stop_signal: str | None = None
     last_words: str = ""
+    workers: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,8 @@ class ServedSystem:
         user_id = user_of_disk(served.disk, self.workload.user)
         assert served.image.user == user_id
         assert served.processes[0].user_id == user_id
+        workers = user_of_disk(served.disk, self.workload.workers or self.workload.user)
+        assert {process.user_id for process in served.processes[1:]} <= {workers}
 
     def test_is_the_first_process_and_no_init_system_is_there(self, served: Served) -> None:
         assert served.processes[0].command.startswith(self.workload.program)
@@ -132,6 +136,7 @@ class TestApacheWithPhp(ServedSystem):
         systems.APACHE_WITH_PHP,
         port=8081,
         user="root",
+        workers="www-data",
         program="/usr/sbin/apache2\0-DFOREGROUND\0",
         ask=lambda container: container.got(8081, "/"),
         answer="42 beans by apache2handler",

@@ -38,6 +38,8 @@ from formats.core.tree import Tree, TreeInfo
 _PEEKED_MEMBERS = 512
 """Bundles have few members; a root tree may have a million."""
 _METADATA_BYTES = 1 << 16
+_SEARCHED_BYTES = 1 << 20
+"""Behind the end of an archive, for more than zeros."""
 
 
 class Content(Enum):
@@ -212,7 +214,7 @@ class TarReader:
 
 
 def _tree(source: ByteSource, context: OpenContext) -> Tree:
-    members = _noting_no_end(source, tar_members(source, context.limits), context)
+    members = _noting_the_end(source, tar_members(source, context.limits), context)
     return archive_tree(
         tar_tree_members(members, context.note),
         TarContents(source),
@@ -223,21 +225,27 @@ def _tree(source: ByteSource, context: OpenContext) -> Tree:
     )
 
 
-def _noting_no_end(
+def _noting_the_end(
     source: ByteSource, members: Iterable[TarMember], context: OpenContext
 ) -> Iterator[TarMember]:
-    """Yield the members; tell where the file ends behind the last one, without an end mark.
+    """Yield the members; tell of an archive without an end mark, or with more behind it.
 
-    Programs take that as the end, and so would a file be that is cut there.
+    Programs take the end of the file as that of the archive, and so would a file be that is cut
+    there. Behind the mark they read nothing: of archives that were put together with cat(1), they
+    have the first.
     """
     end = 0
+    where = str(source.origin).encode()
     for member in members:
         end = member.offset + member.stored_bytes
         yield member
     if end + BLOCK_BYTES > source.size:
         evidence = "ends without the blocks of zeros that end an archive: it may be cut short"
-        where = str(source.origin).encode()
         context.note(Finding("archive-without-end", where, Action.REPORTED, evidence))
+    end = -(-end // BLOCK_BYTES) * BLOCK_BYTES
+    if bytes(source.read_at(end, _SEARCHED_BYTES)).strip(b"\0"):
+        evidence = f"more follows the archive, which ends at byte {end:,}; not read"
+        context.note(Finding("trailing-data", where, Action.REPORTED, evidence))
 
 
 def _holds_container_images(source: ByteSource, head: _Head) -> bool:

@@ -243,6 +243,15 @@ def test_an_archive_that_ends_behind_a_member_is_read_and_told(tmp_path: Path) -
     assert [text.partition(":")[0] for text in told(path)] == ["archive-without-end"]
 
 
+def test_what_follows_the_end_of_an_archive_is_told(tmp_path: Path) -> None:
+    path = _archive(tmp_path / "x.tar", ("a", FILE, "x" * 600))
+    path.write_bytes(path.read_bytes() + _archive(tmp_path / "y", ("b", FILE, "")).read_bytes())
+    assert files(path) == {b"a": b"x" * 600}
+    assert told(path) == [
+        "trailing-data: x.tar: more follows the archive, which ends at byte 1,536; not read"
+    ]
+
+
 def test_an_image_of_lxd_is_its_root_tree(tmp_path: Path) -> None:
     need_root()
     top = tmp_path / "image"

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from convert.options import ConvertOptions
 from convert.report import documents
+from convert.report.drafted import DockerfileDocument
 from convert.report.planned import PlanDocument
 
 OPTIONS: Final = "options"
@@ -18,6 +19,7 @@ DOCUMENTS: Final[dict[str, type[BaseModel]]] = {
     "inspect": documents.InspectDocument,
     "plan": PlanDocument,
     "export": documents.ExportDocument,
+    "dockerfile": DockerfileDocument,
     "verify": documents.VerifyDocument,
 }
 """What ``--json`` prints, by command."""

@@ -15,6 +15,8 @@ from formats.core.package import Package
 _ROWS = 3000
 """More make a page slow; how many are left out is said."""
 _OPEN_ROWS = 12
+_LONGEST = 600
+"""Characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +52,17 @@ def listings(decisions: Decisions) -> Iterator[Listing]:
             yield Listing(name, title, columns, every[:_ROWS], len(every), is_open)
 
 
-def shown(text: str) -> str:
-    """Return text as a page shows it; what is printable already stays as it is."""
-    return text if text.isprintable() else printable(text)
+def shown(text: str | bytes) -> str:
+    """Return a guest's text or path as a page shows it; what is printable already stays so.
+
+    The middle of what is longer than anything sensible is left out: thousands of names that are as
+    long as they may be would make a page that no browser opens.
+    """
+    if isinstance(text, bytes) or not text.isprintable():
+        text = printable(text)
+    if len(text) <= _LONGEST:
+        return text
+    return f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"
 
 
 def _system(decisions: Decisions) -> Iterator[tuple[str, ...]]:
@@ -99,7 +109,7 @@ def _applications(decisions: Decisions) -> Iterator[tuple[str, ...]]:
     for item in decisions.facts.applications:
         name = f"{item.name} {item.version}" if item.version else item.name
         start = shlex.join(item.start.argv) if item.start is not None else item.runtime or ""
-        yield name, item.kind, f"/{printable(item.path)}", start, str(item.evidence)
+        yield name, item.kind, f"/{shown(item.path)}", start, str(item.evidence)
 
 
 def _volumes(decisions: Decisions) -> Iterator[tuple[str, ...]]:

@@ -20,7 +20,6 @@ from convert.structure import Part
 from convert.version import DISTRIBUTION, VERSION
 from formats.core.errors import ConvertError
 from formats.core.finding import Finding
-from formats.core.origin import printable
 from formats.core.reader import Role
 
 _PATHS_OF_A_RULE = 200
@@ -272,7 +271,7 @@ def _path_row(top: Top) -> PathRow:
     slash = "/" if top.is_folder else ""
     below = f"and {counted_words(top.paths - 1, 'path')} below" if top.paths > 1 else ""
     size = human_size(top.size) if top.size else ""
-    return PathRow(f"/{printable(top.path)}{slash}", below, size)
+    return PathRow(f"/{shown(top.path)}{slash}", below, size)
 
 
 def _finding_rows(decisions: Decisions | None, noted: Iterable[Finding]) -> Iterator[FindingRow]:
@@ -285,7 +284,7 @@ def _finding_rows(decisions: Decisions | None, noted: Iterable[Finding]) -> Iter
             Severity.MEDIUM,
             obstacle.kind,
             "obstacle",
-            str(obstacle.evidence),
+            shown(str(obstacle.evidence)),
             shown(f"{obstacle.what}: {obstacle.advice}"),
         )
     for finding in decisions.applied:
@@ -298,7 +297,7 @@ def _finding_row(finding: Finding, *, by_rule: bool) -> FindingRow:
         severity_of(finding, by_rule=by_rule),
         finding.rule,
         finding.action.value,
-        ("/" if by_rule else "") + printable(finding.path) + line,
+        ("/" if by_rule else "") + shown(finding.path) + line,
         shown(finding.evidence),
     )
 

@@ -302,6 +302,14 @@ def test_packages_and_what_is_in_none_are_told_apart(page: Page) -> None:
     expect(rows.nth(1)).to_contain_text("in no package")
 
 
+def test_a_single_layer_is_open_from_the_start(page: Page) -> None:
+    page.locator("[data-view=layers]").click()
+    expect(page.locator("#trail [aria-current]")).to_have_text("new layer")
+    expect(page.locator("[data-spread=layers] tbody tr").first).to_contain_text("usr")
+    page.locator("#trail button", has_text="all layers").click()
+    expect(page.locator("[data-spread=layers] tbody tr")).to_have_count(1)
+
+
 def test_each_rule_has_as_many_paths_as_the_plan(page: Page, root: str) -> None:
     planned = json.loads(succeed("plan", "--json", root, "--platform", "linux/amd64"))["paths"]
     counts: dict[str, int] = {}

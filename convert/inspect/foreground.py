@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 
 from convert.inspect.accounts import Accounts
 from convert.inspect.config_files import ConfigLine, config_lines
+from convert.inspect.data_folders import data_folders_of
 from convert.inspect.evidence import Evidence
-from convert.inspect.facts import Facts, Port, RuntimeFolder, Service
+from convert.inspect.facts import DataFolder, Facts, Port, RuntimeFolder, Service
 from convert.inspect.guest import Guest
 from convert.inspect.ports import ports_of
 from convert.inspect.programs import Program, is_umbrella, program_of, program_position
@@ -21,6 +22,7 @@ from formats.core.entry import Kind
 _STAYS = frozenset({"simple", "exec", "notify", "notify-reload", "idle"})
 """Types whose main process is the one that ExecStart= starts: systemd.service(5)."""
 
+_SHELL = "/bin/sh"
 _PROGRAM_FOLDERS = ("/usr/bin", "/usr/sbin", "/bin", "/sbin")
 _APPLET_BINARIES = (b"busybox", b"toybox")
 
@@ -34,6 +36,7 @@ class Form:
     :ivar fixed_words: how many of ``argv`` are no arguments that a user may replace.
     :ivar user: ``uid`` or ``uid:gid``; None for root.
     :ivar ports: also those that only the service itself reaches.
+    :ivar data: the folders that it keeps its data in.
     :ivar evidence: where each part comes from, a sentence each.
     """
 
@@ -45,6 +48,7 @@ class Form:
     ports: tuple[Port, ...] = ()
     stop_signal: str | None = None
     runtime_folders: tuple[RuntimeFolder, ...] = ()
+    data: tuple[DataFolder, ...] = ()
     evidence: tuple[str, ...] = ()
 
 
@@ -88,16 +92,17 @@ def foreground_form(
     user = _user(service, program, accounts)
     if isinstance(user, NeedsInit):
         return user
-    prepared = _prepared(program, argv, guest)
+    started = _in_shell(program, argv, guest)
     return Form(
         service=service,
-        argv=prepared,
-        fixed_words=1 + len(prepared) - len(argv),
+        argv=started,
+        fixed_words=1 + len(started) - len(argv),
         user=user,
         environment=_environment(service, program, guest),
         ports=ports_of(service, program, facts.sockets, argv, lines),
         stop_signal=_signal(service.kill_signal) or (program.stop_signal if program else None),
         runtime_folders=_folders(service, program, facts, accounts),
+        data=data_folders_of(service, program, argv, lines, guest),
         evidence=tuple(_evidence(service, program)),
     )
 
@@ -147,14 +152,16 @@ def _foreground(
     return (*interpreter, executable, *kept, *program.append)
 
 
-def _prepared(program: Program | None, argv: tuple[str, ...], guest: Guest) -> tuple[str, ...]:
-    """Return a command with what has to be done first, each time, in front of it."""
-    if program is None or program.before is None or not _is_program(guest, "/bin/sh"):
+def _in_shell(program: Program | None, argv: tuple[str, ...], guest: Guest) -> tuple[str, ...]:
+    """Return a command as the script of its program's row starts it, where it has one."""
+    if program is None or program.shell is None or not _is_program(guest, _SHELL):
         return argv
-    name = program.before.partition(" ")[0]
-    if not any(_is_program(guest, f"{folder}/{name}") for folder in _PROGRAM_FOLDERS):
+    needed = program.shell_needs
+    if needed is not None and not any(
+        _is_program(guest, f"{folder}/{needed}") for folder in _PROGRAM_FOLDERS
+    ):
         return argv
-    return ("/bin/sh", "-c", f'{program.before} && exec "$0" "$@"', *argv)
+    return (_SHELL, "-c", program.shell, *argv)
 
 
 def _is_applet(service: Service, guest: Guest) -> bool:

@@ -101,9 +101,10 @@ def _matches(
 
 
 def _guessed(service: Service, program: Program | None, lines: list[ConfigLine]) -> Iterator[Port]:
-    stated = dict(service.environment).get("PORT", "")
+    name = program.port_variable if program is not None and program.port_variable else "PORT"
+    stated = dict(service.environment).get(name, "")
     if re.fullmatch(r"[0-9]{1,5}", stated):
-        evidence = replace(service.evidence, rule="variable-PORT")
+        evidence = replace(service.evidence, rule=f"variable-{name}")
         yield Port(int(stated), "tcp", evidence, confidence="low")
     elif program is not None and program.default_port is not None:
         bound = _bound(lines, program)

@@ -43,7 +43,8 @@ class Program:
     append_unless: re.Pattern[str] | None
     user: str | None
     stop_signal: str | None
-    before: str | None
+    shell: str | None
+    shell_needs: str | None
     is_applet: bool
     environment_file: bytes | None
     environment: tuple[tuple[str, str], ...]
@@ -59,6 +60,7 @@ class Program:
     last_port_counts: bool
     address_pattern: re.Pattern[str] | None
     is_local_by_default: bool
+    port_variable: str | None
     default_port: int | None
     protocols: tuple[str, ...]
 
@@ -100,7 +102,8 @@ class _Row(TypedDict, total=False):
     append_unless: str
     user: str
     stop_signal: str
-    before: str
+    shell: str
+    shell_needs: str
     is_applet: bool
     environment_file: str
     environment: dict[str, str]
@@ -116,6 +119,7 @@ class _Row(TypedDict, total=False):
     last_port_counts: bool
     address_pattern: str
     is_local_by_default: bool
+    port_variable: str
     default_port: int
     protocols: list[str]
 
@@ -143,7 +147,8 @@ def _program(row: _Row) -> Program:
         append_unless=_pattern(row.get("append_unless")),
         user=row.get("user"),
         stop_signal=row.get("stop_signal"),
-        before=row.get("before"),
+        shell=row.get("shell"),
+        shell_needs=row.get("shell_needs"),
         is_applet=row.get("is_applet", False),
         environment_file=_path(row.get("environment_file")),
         environment=tuple(sorted(row.get("environment", {}).items())),
@@ -166,6 +171,7 @@ def _program(row: _Row) -> Program:
         last_port_counts=row.get("last_port_counts", False),
         address_pattern=_pattern(row.get("address_pattern")),
         is_local_by_default=row.get("is_local_by_default", False),
+        port_variable=row.get("port_variable"),
         default_port=row.get("default_port"),
         protocols=tuple(row.get("protocols", ("tcp",))),
     )

@@ -22,7 +22,7 @@ from tests.support.programs import need, need_root, refuse, run
 CACHE = Path(__file__).resolve().parents[3] / ".cache" / "images"
 
 _DISK_SIZE = "1200M"
-_BUILD_SECONDS = 200
+_BUILD_SECONDS = 400
 
 _BASE_PACKAGES = "systemd-sysv"
 _NOT_INSTALLED = ("doc", "locale", "man")

@@ -10,17 +10,22 @@ from tests.images.recipes.debian_systems import System
 POSTGRESQL = System(
     "postgresql",
     ("postgresql",),
-    {"etc/postgresql/15/main/conf.d/network.conf": "listen_addresses = '*'\nport = 5433\n"},
+    {},
+    # Ended as a machine that is switched off ends it: its data are in its log and nowhere else.
     finish="""
-        echo 'host all all all scram-sha-256' >> /etc/postgresql/15/main/pg_hba.conf
-        pg_ctlcluster 15 main start
+        version=$(ls /etc/postgresql)
+        cd "/etc/postgresql/$version/main"
+        echo "listen_addresses = '*'" > conf.d/network.conf
+        echo 'port = 5433' >> conf.d/network.conf
+        echo 'host all all all scram-sha-256' >> pg_hba.conf
+        pg_ctlcluster "$version" main start
         runuser -u postgres -- psql -p 5433 \
             -c "CREATE ROLE shop LOGIN PASSWORD 'beans'" \
             -c 'CREATE DATABASE shop OWNER shop' \
             -c '\\connect shop' \
             -c "CREATE TABLE goods AS SELECT 'forty-two beans' AS name" \
             -c 'ALTER TABLE goods OWNER TO shop'
-        pg_ctlcluster 15 main stop
+        pg_ctlcluster "$version" main stop -m immediate
     """,
 )
 

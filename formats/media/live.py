@@ -9,7 +9,7 @@ documentation on bundles and modules.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import islice
 
 from formats.core.entry import Entry
@@ -75,21 +75,21 @@ def find_casper(files: MediumFiles) -> list[LiveSystem]:
     if not beneath:
         layers = tuple(entry.path for entry in images.values())
         return [LiveSystem("casper", layers)] if layers else []
-    started = _started_by_casper(files, list(chains)) or chains.keys() - beneath
+    started = _started_by_casper(files, chains) or chains.keys() - beneath
     return [
         LiveSystem(name, tuple(images[layer].path for layer in chain), is_default=name in started)
         for name, chain in chains.items()
     ]
 
 
-def _below(name: str, images: Iterable[str]) -> list[str]:
+def _below(name: str, images: Collection[str]) -> list[str]:
     """Return the names of the images that one lies on, bottom first, and it."""
     parts = name.split(".")
     ways = (".".join(parts[:count]) for count in range(1, len(parts) + 1))
     return [way for way in ways if way in images]
 
 
-def _started_by_casper(files: MediumFiles, names: Sequence[str]) -> set[str]:
+def _started_by_casper(files: MediumFiles, names: Collection[str]) -> set[str]:
     """Return which systems are started; none if nothing says it."""
     given = [name for name in _boot_options(files, _LAYERFS_PATH) if name in names]
     if given:

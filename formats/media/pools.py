@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 
 from formats.core.entry import Entry
 from formats.core.origin import printable
@@ -32,7 +33,7 @@ def find_pools(index: TreeIndex) -> tuple[Pool, ...]:
     for entry in entries:
         system = _system_of(entry)
         if system is not None:
-            folder = _pool_of(entry.path, starts.get(system, ()), system)
+            folder = _pool_of(entry.path, starts.get(system, frozenset()), system)
             counts[system, folder] = counts.get((system, folder), 0) + 1
     return tuple(
         Pool(system, folder, number) for (system, folder), number in sorted(counts.items())
@@ -54,31 +55,33 @@ def _starts(entries: Iterable[Entry]) -> dict[str, set[bytes]]:
     return starts
 
 
-def _pool_of(path: bytes, starts: Iterable[bytes], system: str) -> bytes:
+def _pool_of(path: bytes, starts: AbstractSet[bytes], system: str) -> bytes:
     """Return the deepest folder with an index that a package lies below, or its first folder."""
-    around = [start for start in starts if not start or path.startswith(start + b"/")]
-    if around:
-        return max(around, key=len)
-    folder = path.rpartition(b"/")[0]
-    return folder if system == "apk" else folder.partition(b"/")[0]
+    folder = above = path.rpartition(b"/")[0]
+    while above not in starts:
+        if not above:
+            return folder if system == "apk" else folder.partition(b"/")[0]
+        above = above.rpartition(b"/")[0]
+    return above
 
 
-def package_names(index: TreeIndex, pool: Pool) -> str:
-    """Return the names of a pool's packages for people, the first of them if there are many."""
-    start = pool.folder + b"/" if pool.folder else b""
+def package_names(index: TreeIndex, system: str) -> str:
+    """Return the names of a system's packages for people, the first of them if there are many."""
     names = [
         printable(entry.name.rpartition(b".")[0])
         for entry in index.entries()
-        if entry.path.startswith(start) and _system_of(entry) == pool.system
+        if _system_of(entry) == system
     ]
     more = f", and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
     return ", ".join(names[:_MOST_NAMED]) + more
 
 
-def described(pools: Iterable[Pool]) -> str:
+def described(pools: Sequence[Pool]) -> str:
     """Return pools in words: ``/ (1,204 deb packages), /AppStream (3 rpm packages)``."""
-    return ", ".join(
+    texts = [
         f"/{printable(pool.folder)} ({pool.packages:,} {pool.system}"
         f" {'package' if pool.packages == 1 else 'packages'})"
-        for pool in pools
-    )
+        for pool in pools[:_MOST_NAMED]
+    ]
+    more = f", and {len(pools) - len(texts):,} more folders" if len(pools) > len(texts) else ""
+    return ", ".join(texts) + more

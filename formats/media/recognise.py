@@ -37,9 +37,8 @@ def recognise(index: TreeIndex) -> Medium | None:
     facts = {}
     if pools:
         facts["pools"] = described(pools)
-    for pool in pools:
-        if pool.system == "apk":
-            facts["packages"] = package_names(index, pool)
+    if any(pool.system == "apk" for pool in pools):
+        facts["packages"] = package_names(index, "apk")
     for path in _MANIFESTS:
         lines = files.text(path).split("\n")
         if lines != [""]:

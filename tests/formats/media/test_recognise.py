@@ -238,6 +238,19 @@ def test_pools_begin_where_their_index_is(words: str) -> None:
     assert described(found.pools) == words
 
 
+@pytest.mark.timeout(20)
+def test_very_many_pools_take_no_time_and_are_counted() -> None:
+    folders = [f"p{number}" for number in range(3000)]
+    debs = {f"{name}/dists/x/Release": "x" for name in folders}
+    debs |= {f"{name}/a.deb": "x" for name in folders}
+    apks = {f"{name}/sub/a.apk": "x" for name in folders}
+    found = medium({**media.WINDOWS, **debs, **apks})
+    assert found is not None
+    assert len(found.pools) == 6000
+    assert described(found.pools).endswith("(1 apk package), and 5,960 more folders")
+    assert found.facts["packages"].endswith(", and 2,960 more")
+
+
 def test_the_packages_of_an_alpine_medium_are_listed() -> None:
     found = medium(media.ALPINE)
     assert found is not None

@@ -19,25 +19,31 @@ from formats.core.origin import Origin
 from formats.core.source import BytesLike, ByteSource, Extent, read_exact, zeros
 from formats.filesystems.iso.system_use import Zisofs
 
-_BLOCK_LOGS = range(15, 18)
 _POINTERS_AT_ONCE = 8192
 
 
 @dataclass(frozen=True, slots=True)
 class _Version:
-    """One of the two file formats: its magic, header after that, and block pointers."""
+    """One of the two file formats: its magic, header after that, block pointers and sizes."""
 
     magic: bytes
     header: struct.Struct
     pointer: struct.Struct
+    block_logs: range
 
 
 _VERSIONS = {
     b"pz": _Version(
-        bytes.fromhex("37e45396c9dbd607"), struct.Struct("<IBB2x"), struct.Struct("<I")
+        bytes.fromhex("37e45396c9dbd607"),
+        struct.Struct("<IBB2x"),
+        struct.Struct("<I"),
+        range(15, 18),
     ),
     b"PZ": _Version(
-        bytes.fromhex("ef2255a1bc1b95a0"), struct.Struct("<xBBBQ4x"), struct.Struct("<Q")
+        bytes.fromhex("ef2255a1bc1b95a0"),
+        struct.Struct("<xBBBQ4x"),
+        struct.Struct("<Q"),
+        range(15, 21),
     ),
 }
 
@@ -145,7 +151,7 @@ def _checked(stored: ByteSource, entry: Zisofs) -> _Version:
         raise UnsupportedError(
             f"is compressed with the zisofs algorithm {entry.algorithm!r}", origin=stored.origin
         )
-    if entry.block_log not in _BLOCK_LOGS:
+    if entry.block_log not in version.block_logs:
         raise CorruptError(
             f"is compressed in blocks of 2^{entry.block_log} bytes", origin=stored.origin
         )

@@ -65,7 +65,7 @@ def extended_attributes(area: bytes, limits: Limits) -> NamesAndValues:
 
 
 def _full_name(name: bytes) -> bytes:
-    if b"\0" in name:
+    if b"\0" in name or name == bytes([_ESCAPED]):
         raise CorruptError(f"an attribute is named {quoted(name)}")
     first = name[0]
     if first == _ESCAPED:

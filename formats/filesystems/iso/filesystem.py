@@ -247,8 +247,8 @@ class IsoFilesystem:
                 target = symlink_target(use.target_area, self.limits)
                 if not target:
                     raise CorruptError("is a symlink to nowhere")
-            if use.attribute_area:
-                xattrs = extended_attributes(use.attribute_area, self.limits)
+            if use.attribute_parts is not None:
+                xattrs = extended_attributes(b"".join(use.attribute_parts), self.limits)
         except ConvertError as error:
             error.offset = record.offset
             raise error.at(self.origin) from None

@@ -143,14 +143,14 @@ def _compare_path_table(
     filesystem: IsoFilesystem, volume: VolumeDescriptor, place: bytes, context: OpenContext
 ) -> None:
     """Report folders that are in the path table and not in the tree."""
+    known = {number // volume.block_bytes for number in filesystem.folders}
     try:
         places = folder_places(filesystem.source, volume, context.limits)
+        missing = len({block for block in places if block not in known})
     except ConvertError as error:
         evidence = f"cannot be read, and is not needed: {error.message}"
         context.note(Finding("iso-path-table", place, Action.REPORTED, evidence))
         return
-    known = {number // volume.block_bytes for number in filesystem.folders}
-    missing = len(places - known)
     if missing:
         evidence = f"{missing:,} folders are in the path table and not in the tree"
         context.note(Finding("iso-unlisted-folders", place, Action.REPORTED, evidence))

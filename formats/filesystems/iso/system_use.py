@@ -60,7 +60,7 @@ class SystemUse:
     :ivar relocated_to: first block of the folder that is meant, which lies elsewhere (CL).
     :ivar is_relocated: a folder that has its place elsewhere in the tree (RE).
     :ivar target_area: component records of all SL entries; see :mod:`.components`.
-    :ivar attribute_area: the same of all AL entries.
+    :ivar attribute_parts: the same of each AL entry; there may be very many.
     :ivar extensions: what the ER entries announce.
     """
 
@@ -77,7 +77,7 @@ class SystemUse:
     is_sparse: bool = False
     zisofs: Zisofs | None = None
     target_area: bytes = b""
-    attribute_area: bytes = b""
+    attribute_parts: list[bytes] | None = None
     extensions: list[bytes] = field(default_factory=list)
 
 
@@ -220,7 +220,9 @@ def _zisofs(use: SystemUse, body: bytes) -> None:
 
 
 def _attributes(use: SystemUse, body: bytes) -> None:
-    use.attribute_area += body[1:]
+    if use.attribute_parts is None:
+        use.attribute_parts = []
+    use.attribute_parts.append(body[1:])
 
 
 def _extension(use: SystemUse, body: bytes) -> None:

@@ -13,7 +13,11 @@ import pytest
 from formats.core.entry import Kind
 from formats.core.errors import ConvertError, CorruptError, LimitError
 from formats.core.limits import DEFAULT_LIMITS, Limits
+from formats.core.origin import Origin
+from formats.core.source import MemorySource
 from formats.core.tree import OpenableTree
+from formats.filesystems.iso.descriptors import VolumeDescriptor
+from formats.filesystems.iso.path_table import folder_places
 from tests.images.iso import SECTOR, genisoimage, mkisofs, patched, xorriso
 from tests.support.filesystems import TYPED, listing, opened, outcome
 from tests.support.listing import difference
@@ -84,6 +88,7 @@ LINK = entry(b"PX", both(0o120777) + both(1) + both(0) + both(0))
         ((FILE, entry(b"AL", b"\0\0\1\3")), "attribute has no value"),
         ((FILE, entry(b"AL", b"\0\0\1\7\0\0")), "in the namespace 7"),
         ((FILE, entry(b"AL", b"\0\0\2a\0\0\0")), r"is named 'a\\x00'"),
+        ((FILE, entry(b"AL", b"\0\0\1\1\0\0")), r"is named '\\x01'"),
         ((FILE, entry(b"AL", b"\0\0\0\0\2\x18\5")), "an ACL is cut short"),
         ((FILE, entry(b"AL", b"\0\0\0\0\7\xaf\5abcde")), "an id of 5 bytes"),
         ((FILE, entry(b"CE", both(1 << 30) + both(0) + both(9))), "lies outside of"),
@@ -120,6 +125,22 @@ def test_a_folder_whose_records_share_a_continuation_is_refused(tmp_path: Path) 
         with_entries(image, name.encode(), FILE, shared)
     with pytest.raises(CorruptError, match="continued in the same places"):
         listing(image)
+
+
+def test_a_path_table_is_read_a_piece_at_a_time_and_no_longer_than_a_tree_may_be() -> None:
+    def table(count: int) -> tuple[MemorySource, VolumeDescriptor]:
+        records = b"".join(struct.pack("<BBIH2s", 1, 0, 50 + at, 1, b"a") for at in range(count))
+        source = MemorySource(bytes(SECTOR) + records, Origin(("image",)))
+        root = bytes(34)
+        volume = VolumeDescriptor(
+            0, 1, 0, SECTOR, 1, 1, 1, 1, len(records), root, {}, bytes(17), bytes(17)
+        )
+        return source, volume
+
+    limits = Limits(entries=20_000)
+    assert list(folder_places(*table(20_000), limits)) == [50 + at for at in range(20_000)]
+    with pytest.raises(LimitError, match="has more than 20,000 folders"):
+        list(folder_places(*table(20_001), limits))
 
 
 def test_a_folder_relocated_into_itself_is_refused(tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ import pytest
 
 from formats.core.entry import Kind
 from formats.core.limits import DEFAULT_LIMITS
+from formats.core.origin import Origin
 from formats.filesystems.iso.attributes import extended_attributes
+from formats.filesystems.iso.system_use import CONTINUATION_BYTES, SystemUseReader
 from formats.filesystems.iso.times import long_time, short_time
 from tests.images.ext_everything import noise
 from tests.images.iso import as_stored, genisoimage, mkisofs, without, xorriso
@@ -61,8 +63,27 @@ def test_a_folder_of_that_name_with_more_in_it_stays(tmp_path: Path) -> None:
 MARKS = {1: b"ZF\x10\x01pz", 2: b"\x10\x02PZ"}
 
 
-@pytest.mark.parametrize("version", MARKS)
-def test_zisofs_is_decompressed(version: int, tmp_path: Path) -> None:
+def test_attributes_in_very_many_entries_are_not_copied_for_each() -> None:
+    body = b"AL\xff\1\0" + b"\0\xf8" + b"x" * 248  # a component each
+    area = body * (CONTINUATION_BYTES // len(body) - 1)
+
+    def continuation(block: int, offset: int, length: int) -> bytes:
+        following = struct.pack("<I", block + 1) + bytes(12) + struct.pack("<I", len(whole))
+        del offset, length
+        return area + b"CE\x1c\1" + following.ljust(24, b"\0") if block < 30 else area
+
+    whole = area + bytes(28)
+    reader = SystemUseReader(Origin(("image",)), continuation, 0)
+    first = b"CE\x1c\1" + (bytes(16) + struct.pack("<I", len(whole))).ljust(24, b"\0")
+    use = reader.read(first, 0)
+    assert use.attribute_parts is not None
+    assert sum(map(len, use.attribute_parts)) > 1_900_000
+
+
+@pytest.mark.parametrize(
+    ("version", "block_size"), [(1, "32k"), (1, "128k"), (2, "32k"), (2, "256k"), (2, "1m")]
+)
+def test_zisofs_is_decompressed(version: int, block_size: str, tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     tree.mkdir()
     contents = {
@@ -75,7 +96,11 @@ def test_zisofs_is_decompressed(version: int, tmp_path: Path) -> None:
     }
     for name, content in contents.items():
         (tree / name).write_bytes(content)
-    settings = f"level=6:block_size=32k:version_2={'on' if version == 2 else 'off'}"
+    settings = (
+        f"level=6:block_size=32k:block_size_v2={block_size}:version_2=on"
+        if version == 2
+        else f"level=6:block_size={block_size}:version_2=off"
+    )
     image = xorriso(
         tree,
         tmp_path / "image",

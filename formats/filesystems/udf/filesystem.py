@@ -47,6 +47,7 @@ class UdfFilesystem:
         self.with_streams: set[int] = set()
         self._mapper = volume.mapper
         self._entries: dict[int, FileEntry] = {}
+        self._known_bytes = 0
 
     @property
     def origin(self) -> Origin:
@@ -66,8 +67,10 @@ class UdfFilesystem:
         entry = parse_entry(block, place, self.source, offset)
         if entry.has_streams:
             self.with_streams.add(number)
-        if len(self._entries) >= _KNOWN_ENTRIES:
+        self._known_bytes += len(entry.allocation.data)
+        if len(self._entries) >= _KNOWN_ENTRIES or self._known_bytes > self.limits.cache_bytes:
             self._entries.clear()
+            self._known_bytes = 0
         self._entries[number] = entry
         return entry
 

@@ -126,12 +126,16 @@ def _entry(mapper: Mapper, place: Place) -> FileEntry:
     return parse_entry(block, place, mapper.source, offset)
 
 
-def _virtual(mapper: Mapper, data: bytes, below: PlainPartition) -> VirtualPartition:
-    """Look for the table: its file entry is the last block that was written."""
+def map_virtual(mapper: Mapper, data: bytes, below: PlainPartition) -> VirtualPartition:
+    """Look for the table of a virtual partition: its file entry is the last block written.
+
+    :raises CorruptError: if there is none.
+    """
     del data
     size = mapper.block_bytes
     number = len(mapper.partitions)
     mapper.partitions.append(below)
+    left = _MOST_TABLE_BYTES
     try:
         last = mapper.source.size // size - 1 - below.start
         for block in range(last, max(last - _SEARCHED_BYTES // size, -1), -1):
@@ -141,6 +145,9 @@ def _virtual(mapper: Mapper, data: bytes, below: PlainPartition) -> VirtualParti
                 continue
             try:
                 entry = _entry(mapper, Place(number, block))
+                if entry.size > left:
+                    continue
+                left -= entry.size  # a disc may be full of files that could be it
                 table = _table(mapper, entry)
             except ConvertError:
                 continue
@@ -156,8 +163,6 @@ def _virtual(mapper: Mapper, data: bytes, below: PlainPartition) -> VirtualParti
 
 def _table(mapper: Mapper, entry: FileEntry) -> list[int] | None:
     """Return the blocks that a virtual allocation table lists; None if it is another file."""
-    if entry.size > _MOST_TABLE_BYTES:
-        return None
     if entry.allocation.form == INLINE:
         content = entry.allocation.data[: entry.size]
     else:
@@ -174,7 +179,7 @@ def _table(mapper: Mapper, entry: FileEntry) -> list[int] | None:
 
 
 _MAPS: Mapping[bytes, tuple[str, Callable[[Mapper, bytes, PlainPartition], Partition]]] = {
-    b"*UDF Virtual Partition": ("virtual", _virtual),
+    b"*UDF Virtual Partition": ("virtual", map_virtual),
     b"*UDF Sparable Partition": ("sparable", _sparable),
     b"*UDF Metadata Partition": ("metadata", _metadata),
 }

@@ -9,11 +9,16 @@ from pathlib import Path
 import pytest
 from pycdlib.udf import crc_ccitt
 
+from formats.core.entry import Kind
 from formats.core.errors import ConvertError, CorruptError, LimitError
 from formats.core.limits import Limits
 from formats.core.origin import Origin
-from formats.core.source import MemorySource
+from formats.core.source import BytesLike, MemorySource
+from formats.filesystems.udf import partition_maps
 from formats.filesystems.udf.allocation import LONG, SHORT, Allocation, Mapper
+from formats.filesystems.udf.entries import FileEntry
+from formats.filesystems.udf.filesystem import UdfFilesystem
+from formats.filesystems.udf.partition_maps import map_virtual
 from formats.filesystems.udf.partitions import (
     MetadataPartition,
     PlainPartition,
@@ -21,6 +26,7 @@ from formats.filesystems.udf.partitions import (
     VirtualPartition,
 )
 from formats.filesystems.udf.structures import Place
+from formats.filesystems.udf.volume import read_volume
 from tests.images.iso import patched
 from tests.images.udf import KEPT, MADE
 from tests.support.filesystems import TYPED, listing, opened
@@ -229,6 +235,46 @@ def test_virtual_blocks_are_where_the_table_says() -> None:
     assert list(partition.pieces(0, 2)) == [(107 * BLOCK, 1), (103 * BLOCK, 1)]
     with pytest.raises(CorruptError, match="of a partition of 2"):
         list(partition.pieces(1, 2))
+
+
+def test_looking_for_a_table_reads_no_more_than_one_may_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Any file of a disc may be it until it is read."""
+    size = 20 << 20
+
+    def entry(_: Mapper, place: Place) -> FileEntry:
+        allocation = Allocation(SHORT, short(0, size, 0), place)
+        return FileEntry(Kind.FILE, 0, 0, 0, 0, size, 1, None, allocation, has_streams=False)
+
+    monkeypatch.setattr(partition_maps, "_entry", entry)
+    mark = b"\x05\x01".ljust(BLOCK, b"\0")  # of a file entry
+    source = _Counting(bytes(size) + mark * 20, _ORIGIN)
+    below = PlainPartition(0, source.size // BLOCK, BLOCK, _ORIGIN)
+    with pytest.raises(CorruptError, match="has no table of its virtual partition"):
+        map_virtual(Mapper(source, BLOCK), b"", below)
+    assert 3 * size <= source.given < 3 * size + BLOCK * 20
+
+
+class _Counting(MemorySource):
+    given = 0
+
+    def read_at(self, offset: int, length: int) -> BytesLike:
+        found = super().read_at(offset, length)
+        self.given += len(found)
+        return found
+
+
+@pytest.mark.parametrize(("cache_bytes", "is_kept"), [(1 << 20, True), (1, False)])
+def test_content_kept_in_entries_is_limited(
+    cache_bytes: int, is_kept: bool, tmp_path: Path
+) -> None:
+    source = MemorySource(KEPT.image("hd-2048", tmp_path).read_bytes(), _ORIGIN)
+    filesystem = UdfFilesystem(read_volume(source), Limits(cache_bytes=cache_bytes))
+    first = filesystem.entry(filesystem.root)
+    for _, number in filesystem.names(filesystem.root):
+        filesystem.entry(number)
+    assert (filesystem.entry(filesystem.root) is first) is is_kept
 
 
 def test_metadata_blocks_are_those_of_a_file() -> None:

@@ -13,7 +13,7 @@ from formats.core.limits import KIB, MIB
 TEXT_MAX_BYTES = 256 * KIB
 """Of a file that no kind names; a longer one is data, not settings."""
 
-_TEXTS_MAX = 2_500
+_TEXTS_MAX = 2_000
 _TEXTS_MAX_BYTES = 16 * MIB
 _NAMED_MAX = 20_000
 """Files looked into at the most, named or not; servers have hundreds."""
@@ -57,7 +57,7 @@ def candidates(
             place, around = places.get(folder), folder
         if not entry.size or place.is_example:
             continue
-        found = names.of_name(folder, name)
+        found = names.of_name(folder, name) if names.may_know(name) else ()
         if found or place.kinds:
             if len(chosen) < _NAMED_MAX:
                 chosen.append((number, Candidate(entry, (*found, *place.kinds))))
@@ -109,18 +109,20 @@ class NamePatterns:
         known = self._folders.get(folder.rpartition(b"/")[2], ())
         return tuple(named.kind for named in known if named.is_in(folder))
 
+    def may_know(self, name: bytes) -> bool:
+        """Tell whether a file of this name may have a kind; most have none."""
+        return (
+            name in self._exact
+            or name[name.rfind(b".") + 1 :] in self._endings
+            or name.startswith(self._starts)
+        )
+
     def of_name(self, folder: bytes, name: bytes) -> Sequence[SecretKind]:
-        """Return the kinds of a file by its name; most have none, and are told at once."""
-        ending = name[name.rfind(b".") + 1 :]
-        is_begun = name.startswith(self._starts)
-        if name not in self._exact and ending not in self._endings and not is_begun:
-            return ()
+        """Return the kinds of a file by its name."""
         found = [named.kind for named in self._exact.get(name, ()) if named.is_in(folder)]
-        if ending != name:
-            known = self._endings.get(ending, ())
-            found += (named.kind for named in known if named.is_in(folder))
-        if is_begun:
-            found += (kind for start, kind in self._beginnings if name.startswith(start))
+        ending = _ending(name)
+        found += (named.kind for named in self._endings.get(ending, ()) if named.is_in(folder))
+        found += (kind for start, kind in self._beginnings if name.startswith(start))
         return found
 
 

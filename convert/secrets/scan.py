@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from convert.secrets.candidates import Candidate, NamePatterns, candidates
-from convert.secrets.kinds import Look, SecretKind, all_kinds, all_looks, text_files
+from convert.secrets.kinds import Look, SecretKind, all_kinds, all_looks, any_of, text_files
 from formats.core.entry import Entry
 from formats.core.finding import Action, Finding
 from formats.core.limits import KIB, MIB
@@ -90,7 +90,7 @@ class _Search:
         wanted = {kind.id for kind in kinds}
         self._looks = {look.kind.id: look for look in all_looks() if look.kind.id in wanted}
         self._everywhere = [look for look in self._looks.values() if look.kind.everywhere]
-        self._hints = [hint for look in self._everywhere for hint in look.hints]
+        self._hint = any_of(hint for look in self._everywhere for hint in look.kind.hints)
         self._among = NamePatterns((pattern, kind) for kind in kinds for pattern in kind.among)
 
     def into(self, candidate: Candidate, content: bytes) -> Sequence[_Hit]:
@@ -108,7 +108,7 @@ class _Search:
 
     def _asked_for(self, named: Sequence[SecretKind], content: bytes) -> Iterable[Look]:
         """Return what to look for: what the name asks for, and what counts in all files."""
-        is_hinted = _has_any(content, self._hints)
+        is_hinted = self._hint.search(content) is not None
         if not named:
             return self._everywhere if is_hinted else ()
         ids = {kind.id for kind in named}
@@ -129,9 +129,9 @@ def _of_binary(looks: Sequence[Look], content: bytes) -> list[_Hit]:
 
 def _of_text(look: Look, content: bytes) -> Iterator[_Hit]:
     """Yield the secrets of one kind, with the bytes that each takes."""
-    if look.hints:
+    if look.hint is not None:
         text = content.lower() if look.any_case else content
-        if not _has_any(text, look.hints):
+        if look.hint.search(text) is None:
             return
     if look.pattern is None:
         yield _Hit(look.kind, 0, len(content), is_whole=True)
@@ -141,13 +141,6 @@ def _of_text(look: Look, content: bytes) -> Iterator[_Hit]:
         if not (look.kind.not_values and _is_no_secret(look.kind, match, values)):
             is_whole = look.kind.pattern is None
             yield _Hit(look.kind, match.start(), match.end(), values, is_whole=is_whole)
-
-
-def _has_any(text: bytes, hints: Iterable[bytes]) -> bool:
-    for hint in hints:  # noqa: SIM110 - any() takes three times as long, for each file
-        if hint in text:
-            return True
-    return False
 
 
 def _is_no_secret(kind: SecretKind, match: re.Match[bytes], values: Sequence[bytes]) -> bool:

@@ -150,7 +150,7 @@ def test_what_is_too_much_to_look_into_is_told() -> None:
     tree = tree_of({**many, "srv/z/.env": f"TOKEN={CANARY}\n".encode(), "srv/z/a.conf": b"x"})
     findings = find_secrets(tree).findings
     assert [finding.rule for finding in findings] == ["secret-password-setting", NOT_LOOKED_RULE]
-    assert findings[1].evidence == "1,501 files were too many to be looked into"
+    assert findings[1].evidence == "2,001 files were too many to be looked into"
     assert b"srv/z/a.conf" in tree.was_read
 
 

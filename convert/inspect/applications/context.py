@@ -30,6 +30,7 @@ _TEXT_MAX = 300
 class Context:
     """One guest on the way to its applications.
 
+    :ivar runtimes: those that were looked for, by name.
     :ivar services: those that start; an application that one of them runs is started like that.
     """
 
@@ -37,6 +38,7 @@ class Context:
     marks: Marks
     installed: Installed
     services: Sequence[Service] = ()
+    runtimes: dict[str, str | None] = field(default_factory=dict)
     _bytes_left: int = field(default=_READ_WHOLE_TOTAL)
 
     def source(self, entry: Entry) -> ByteSource | None:

@@ -36,6 +36,12 @@ def _rows() -> dict[str, _Row]:
 
 def runtime(context: Context, name: str) -> str | None:
     """Return a runtime as people call it: ``java 17.0.15 (/usr/bin/java)``; None if not there."""
+    if name not in context.runtimes:
+        context.runtimes[name] = _runtime(context, name)
+    return context.runtimes[name]
+
+
+def _runtime(context: Context, name: str) -> str | None:
     row = _rows()[name]
     found = _program(context, row)
     packaged = _packaged(context, row)

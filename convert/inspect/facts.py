@@ -76,6 +76,8 @@ class Service:
     :ivar start: more than one only for ``oneshot``.
     :ivar environment: sorted by name.
     :ivar enabled_by: the link that makes it start.
+    :ivar root_dir: what it has for its root folder; None for that of the system.
+    :ivar umask: as its unit states it.
     :ivar not_workload: why it is not what the machine was set up for; None where it is.
     :ivar is_last_resort: it is no workload, and still better than nothing at all.
     """
@@ -93,6 +95,8 @@ class Service:
     working_dir: str | None = None
     runtime_folders: tuple[RuntimeFolder, ...] = ()
     kill_signal: str | None = None
+    root_dir: str | None = None
+    umask: str | None = None
     not_workload: str | None = None
     is_last_resort: bool = False
 
@@ -101,7 +105,8 @@ class Service:
 class Job:
     """A periodic job, of cron or a timer; the container runs none.
 
-    :ivar time: as crontab(5) has it: ``*/5 * * * *``, ``@daily``.
+    :ivar time: as crontab(5) has it: ``*/5 * * * *``, ``@daily``; or as ``OnCalendar=`` of
+        systemd.timer(5) does: ``*-*-* 03:00``.
     :ivar user: whom it runs as.
     :ivar command: one line.
     """
@@ -219,7 +224,7 @@ class Facts:
     :ivar obstacles: what will not work in a container, the same place never twice.
     :ivar volumes: data folders of the services and applications that can be chosen.
     :ivar accounts: people; accounts of daemons are left out.
-    :ivar jobs: what cron would start.
+    :ivar jobs: what cron and timers would start.
     :ivar runtime_folders: what systemd-tmpfiles(8) would make below ``/run`` at boot.
     """
 

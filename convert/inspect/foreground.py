@@ -111,6 +111,8 @@ def _refusal(service: Service, program: Program | None, facts: Facts) -> NotRun 
     """Return why there is no such command, as far as the unit tells."""
     if service.kind == "oneshot" and (program is None or not is_umbrella(service)):
         return NotRun(service, "runs once and ends; it is not run in the container")
+    if service.root_dir is not None and service.root_dir != "/":
+        return NeedsInit(service, f"has {service.root_dir} for its root folder")
     for socket in facts.sockets:
         if socket.service != service.name:
             continue
@@ -242,5 +244,7 @@ def _evidence(service: Service, program: Program | None) -> Iterator[str]:
         yield f"its command is that of {command}, in the foreground form of {program.name}"
     else:
         yield f"its command is that of {command}, in the foreground by itself ({service.kind})"
+    if service.umask is not None:
+        yield f"not set, since an image config cannot say it: UMask={service.umask}"
     for step in service.start_pre:
         yield f"not run before it: {shlex.join(step.argv)}, {step.evidence}"

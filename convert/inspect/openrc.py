@@ -14,10 +14,12 @@ from convert.inspect.evidence import Evidence
 from convert.inspect.facts import Command, Service
 from convert.inspect.guest import Guest
 from convert.inspect.shell import Assignment, assignments
+from convert.inspect.sysv import Script, is_executable, service_of_script
 from convert.inspect.text import can_be_said, encoded
 from formats.core.entry import Entry, Kind
 
-_RUNLEVELS = (b"etc/runlevels/default", b"etc/runlevels/boot")
+_DEFAULT = b"etc/runlevels/default"
+_RUNLEVELS = (_DEFAULT, b"etc/runlevels/boot")
 _SHEBANG = re.compile(rb"#!\s*(?:/usr)?/sbin/(?:openrc-run|runscript)\b")
 _TRUE = frozenset({"yes", "y", "true", "on", "1"})
 _KEYWORD = re.compile(r"\s*keyword\s+(.*)")
@@ -28,19 +30,21 @@ _BACKGROUND_OPTION = re.compile(r"(?:^|\s)(?:--background|-b)(?:\s|$)")
 
 
 def started_by_openrc(guest: Guest) -> tuple[Service, ...]:
-    """Return the services of the runlevels ``default`` and ``boot``, by name."""
+    """Return the services of the runlevels ``default`` and ``boot``, by name.
+
+    OpenRC also starts scripts that were made for SysV init; those of ``default`` count.
+    """
     found: dict[str, Service] = {}
     for folder in _RUNLEVELS:
         for link in guest.children(folder):
             name = link.name.decode("utf-8", "surrogateescape")
             script = guest.index.resolve(link.path)
-            if (
-                name not in found
-                and can_be_said(name)
-                and script
-                and is_openrc_script(guest, script)
-            ):
+            if name in found or not can_be_said(name) or script is None:
+                continue
+            if is_openrc_script(guest, script):
                 found[name] = _Script(guest, name, script).service(link)
+            elif is_executable(script) and folder == _DEFAULT:
+                found[name] = service_of_script(guest, Script(name, script, link))
     return tuple(found[name] for name in sorted(found))
 
 

@@ -75,6 +75,8 @@ class _Reader:
             working_dir=self._working_dir(),
             runtime_folders=tuple(folder for _, folder in folders),
             kill_signal=self._value("KillSignal"),
+            root_dir=self._value("RootDirectory") or self._value("RootImage"),
+            umask=self._value("UMask"),
             not_workload=f"{unmet} does not hold in a container" if unmet else None,
         )
 

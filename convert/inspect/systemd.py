@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from convert.inspect.accounts import Accounts
 from convert.inspect.closure import started_units
 from convert.inspect.evidence import Evidence
-from convert.inspect.facts import Port, Service, Socket
+from convert.inspect.facts import Job, Port, Service, Socket
 from convert.inspect.guest import Guest
 from convert.inspect.service_unit import service_of
+from convert.inspect.timers import timer_jobs
 from convert.inspect.unit_file import is_true, last, values
 from convert.inspect.units import Unit, UnitSet
 
@@ -32,6 +33,7 @@ class Started:
     services: tuple[Service, ...]
     sockets: tuple[Socket, ...]
     timers: tuple[str, ...]
+    jobs: tuple[Job, ...]
     native: frozenset[str]
 
 
@@ -61,6 +63,7 @@ def started_by_systemd(guest: Guest, accounts: Accounts) -> Started:
         tuple(services[name] for name in sorted(services)),
         tuple(sockets),
         tuple(timers),
+        tuple(timer_jobs(units, accounts, timers)),
         units.service_names(),
     )
 

@@ -56,6 +56,7 @@ def inspect_tree(index: TreeIndex, *, has_units: bool = False) -> Facts:
             services=(*started.services, *started_by_sysv(guest, started.native)),
             sockets=started.sockets,
             timers=started.timers,
+            jobs=started.jobs,
             default_target=started.default_target,
         )
     else:
@@ -66,7 +67,7 @@ def inspect_tree(index: TreeIndex, *, has_units: bool = False) -> Facts:
     environment = machine_environment(guest, has_systemd=_is_systemd(facts, has_units=has_units))
     judged = (with_machine_environment(_judged(service), environment) for service in found)
     services = sorted(judged, key=lambda service: service.name)
-    jobs = periodic_jobs(guest)
+    jobs = (*facts.jobs, *periodic_jobs(guest))
     facts = replace(facts, services=tuple(services), environment=environment, jobs=jobs)
     return _beyond_services(index, replace(facts, findings=tuple(guest.findings)))
 

@@ -26,6 +26,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("convert.cli.plan", "Show each path that run would drop or change, and the config."),
     "report": ("convert.cli.report", "Write a report for people, as one HTML file."),
     "export": ("convert.cli.export", "Write the tree as a tar archive or a folder."),
+    "dockerfile": ("convert.cli.dockerfile", "Write a system as a Dockerfile to maintain."),
     "ls": ("convert.cli.look", "List files inside an artifact."),
     "cat": ("convert.cli.look", "Print a file inside an artifact."),
     "verify": ("convert.cli.verify", "Recompute every claim of an image."),

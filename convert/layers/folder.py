@@ -84,7 +84,7 @@ def write_folder(
     :raises OutputError: if it cannot be written; nothing is left behind.
     """
     folder = folder.absolute()
-    with Staging(_place(folder), folder) as staging:
+    with Staging(place_of_folder(folder), folder) as staging:
         meter = Meter(limits.total_output_bytes, progress)
         with _Writer(tree, staging, meter) as writer:
             for entry in announced(tree, limits):
@@ -93,8 +93,8 @@ def write_folder(
     return writer.losses.findings()
 
 
-def _place(folder: Path) -> Path:
-    """Return where a new folder goes.
+def place_of_folder(folder: Path) -> Path:
+    """Return the folder that a new one goes to.
 
     :raises OutputExistsError: if something else than an empty folder is there.
     """
@@ -186,7 +186,7 @@ class _Writer:
             while len(self._way) > 1:
                 self._leave()
             self._finish(self._way[0].entry, Place(self._base, _TREE))
-            _place(folder)
+            place_of_folder(folder)
             (self._staging.folder / os.fsdecode(_TREE)).rename(folder)
         except OSError as error:
             raise self._staging.failure(error) from error

@@ -38,22 +38,30 @@ def file_owners(index: TreeIndex) -> dict[bytes, str]:
     """
     owners: dict[bytes, str] = {}
     folders: dict[bytes, bytes | None] = {}
-    for listed in (_dpkg, _distroless, _rpm, _apk, _pacman):
-        for path, package in listed(index):
-            folder, _, name = path.strip(b"/").rpartition(b"/")
-            if folder not in folders:
-                found = index.resolve(folder)
-                folders[folder] = found.path if found is not None else None
-            real = folders[folder]
-            if real is None or not name:
-                continue
-            place = join(real, name)
-            entry = index.get(place)
-            if entry is not None and entry.kind is not Kind.FOLDER:
-                owners[place] = package
+    for path, package in listed_paths(index):
+        folder, _, name = path.strip(b"/").rpartition(b"/")
+        if folder not in folders:
+            found = index.resolve(folder)
+            folders[folder] = found.path if found is not None else None
+        real = folders[folder]
+        if real is None or not name:
+            continue
+        place = join(real, name)
+        entry = index.get(place)
+        if entry is not None and entry.kind is not Kind.FOLDER:
+            owners[place] = package
     for folder in folders:  # a folder to packages, even where it is a link now: /lib
         owners.pop(folder, None)
     return owners
+
+
+def listed_paths(index: TreeIndex) -> Iterator[tuple[bytes, str]]:
+    """Yield each path and its package, as the databases have them: with and without a slash.
+
+    :raises formats.core.errors.ConvertError: if a database is damaged, or too large.
+    """
+    for listed in (_dpkg, _distroless, _rpm, _apk, _pacman):
+        yield from listed(index)
 
 
 def _dpkg(index: TreeIndex) -> Iterator[tuple[bytes, str]]:

@@ -1,0 +1,1 @@
+"""A system as a Dockerfile: what was asked for and what was changed, on the official image."""

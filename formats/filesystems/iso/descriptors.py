@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from formats.core.errors import CorruptError
 from formats.core.source import ByteSource, read_exact
@@ -28,6 +29,8 @@ _MOST_SESSIONS = 100
 _GAP_SECTORS = 11_400 + 2 * 32
 """Lead-out of a first session, lead-in and pre-gap of the next; then alignment."""
 _SCAN_BYTES = 1 << 20
+_MOST_TRIED = 256
+"""Places in a gap, which holds nothing but zeros, that look like the start of the next session."""
 
 # Type, identifier, version, flags; system and volume identifier; space size (both orders); escape
 # sequences; set size, sequence number, block size; path table: size, place, optional one (both
@@ -214,7 +217,8 @@ def _next_session(source: ByteSource, session: Session) -> Session | None:
     An ISO inside an appended partition looks like one, but its locations count from its own start.
     """
     first = max(session.ends[0], session.start + SYSTEM_AREA_SECTORS + 1)
-    for start in _magic_sectors(source, first, session.ends[-1] + _GAP_SECTORS):
+    starts = _magic_sectors(source, first, session.ends[-1] + _GAP_SECTORS)
+    for start in islice(starts, _MOST_TRIED):
         try:
             found = read_session(source, start)
         except CorruptError:

@@ -14,9 +14,9 @@ from formats.core.entry import Kind
 from formats.core.errors import ConvertError, CorruptError, LimitError
 from formats.core.limits import DEFAULT_LIMITS, Limits
 from formats.core.origin import Origin
-from formats.core.source import MemorySource
+from formats.core.source import BytesLike, MemorySource
 from formats.core.tree import OpenableTree
-from formats.filesystems.iso.descriptors import VolumeDescriptor
+from formats.filesystems.iso.descriptors import VolumeDescriptor, read_sessions
 from formats.filesystems.iso.path_table import folder_places
 from tests.images.iso import SECTOR, genisoimage, mkisofs, patched, xorriso
 from tests.support.filesystems import TYPED, listing, opened, outcome
@@ -125,6 +125,24 @@ def test_a_folder_whose_records_share_a_continuation_is_refused(tmp_path: Path) 
         with_entries(image, name.encode(), FILE, shared)
     with pytest.raises(CorruptError, match="continued in the same places"):
         listing(image)
+
+
+def test_a_gap_full_of_what_looks_like_sessions_is_not_searched_without_end(small: Path) -> None:
+    session = read_sessions(MemorySource(small.read_bytes(), Origin(("image",))))[-1]
+    end = session.ends[-1] * SECTOR
+    descriptor = small.read_bytes()[16 * SECTOR : 17 * SECTOR]  # its root lies before it
+    image = small.read_bytes()[:end].ljust(end, b"\0") + bytes(17 * SECTOR) + descriptor * 5000
+    source = _Counting(image, Origin(("image",)))
+    assert len(read_sessions(source)) == 1
+    assert source.count < 20_000
+
+
+class _Counting(MemorySource):
+    count = 0
+
+    def read_at(self, offset: int, length: int) -> BytesLike:
+        self.count += 1
+        return super().read_at(offset, length)
 
 
 def test_a_path_table_is_read_a_piece_at_a_time_and_no_longer_than_a_tree_may_be() -> None:

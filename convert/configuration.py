@@ -11,7 +11,7 @@ from convert.inspect.facts import Facts
 from convert.machine import machine_labels, machine_ports
 from convert.oci.config import ImageConfig, timestamp
 from convert.oci.descriptor import Platform
-from convert.options import ConvertOptions
+from convert.options import ConvertOptions, Volumes
 from convert.reasons import Confidence, Reason, Rejected
 from formats.core.errors import UnsupportedError
 from formats.core.machine import Machine
@@ -77,6 +77,7 @@ def decide_config(
     workdir = decision.working_dir or "" if options.workdir is None else options.workdir
     stop_signal = options.stop_signal or _stop_signal(decision, options)
     labels = _labels(facts, decision, options, subject)
+    volumes = _volumes(facts, decision, options, below)
     config = ImageConfig(
         platform=platform,
         entrypoint=entrypoint,
@@ -85,7 +86,7 @@ def decide_config(
         user=user,
         working_dir=workdir,
         exposed_ports=ports,
-        volumes=below.volumes if below is not None else (),
+        volumes=tuple(sorted(volumes)),
         stop_signal=stop_signal,
         labels=tuple(sorted(labels.items())),
         created=subject.created,
@@ -97,6 +98,7 @@ def decide_config(
         *_port_reasons(config, decision, options, machine, below),
         _user_reason(user, decision, options, below),
         *_environment_reasons(facts, decision, options, environment, below),
+        *volumes.values(),
         *_optional(
             "workdir",
             workdir,
@@ -166,6 +168,26 @@ def _ports(
     found = [str(port) for port in decision.ports]
     of_base = below.exposed_ports if below is not None and decision.service is None else ()
     return options.ports or tuple(dict.fromkeys([*found, *machine_ports(machine), *of_base]))
+
+
+def _volumes(
+    facts: Facts,
+    decision: EntrypointDecision,
+    options: ConvertOptions,
+    below: ImageConfig | None,
+) -> dict[str, Reason]:
+    """Return the volumes, each with its reason: of what is started, of fstab, of a base."""
+    found: dict[str, Reason] = {}
+    if options.volumes is not Volumes.NONE:
+        data = decision.volumes if options.entrypoint is None else ()
+        shared = (folder for folder in facts.volumes if folder.service is None)
+        for folder in (*data, *shared):
+            found[folder.path] = Reason("volume", folder.path, (str(folder.evidence),))
+        for path in below.volumes if below is not None else ():
+            found.setdefault(path, Reason("volume", path, (_BY_IMAGE,)))
+    for path in options.volume_paths:
+        found[path] = Reason("volume", path, _BY_OPTION)
+    return {path: found[path] for path in sorted(found)}
 
 
 def _environment(

@@ -105,7 +105,7 @@ def make_plan(
     whole = TreeIndex(content.whole, options.limits)
     index = whole if content.base is None else TreeIndex(content.tree, options.limits)
     facts = inspect_content(content, whole)
-    entrypoint, lacks = decide_workload(content, facts, whole)
+    entrypoint, lacks = decide_workload(content, facts, whole, options.service)
     normalised = normalise(
         index,
         profile=options.profile,

@@ -59,9 +59,16 @@ def _architecture(content: Content, whole: TreeIndex, found: Architecture) -> Ar
 
 
 def decide_workload(
-    content: Content, facts: Facts, whole: TreeIndex
+    content: Content, facts: Facts, whole: TreeIndex, wanted: str | None = None
 ) -> tuple[EntrypointDecision, tuple[Finding, ...]]:
-    """Choose what to run; what a base runs counts where nothing new is to be run."""
+    """Choose what to run; what a base runs counts where nothing new is to be run.
+
+    :param wanted: name of the service to take.
+    :raises UsageError: if there is none of that name.
+    :raises UnsupportedError: if it cannot run by itself.
+    """
+    if wanted is not None:
+        return decide_entrypoint(facts, whole, wanted=wanted), ()
     if content.nature is Nature.IMAGE and content.own_config is not None:
         return _of_config(content.own_config, "the image's own config says so"), ()
     if content.nature is Nature.SYSTEM:

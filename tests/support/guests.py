@@ -28,15 +28,25 @@ ACCOUNTS = {
 
 
 def decide(
-    units: dict[str, str], files: dict[str, str] | None = None, more: str = SYSTEM
+    units: dict[str, str],
+    files: dict[str, str] | None = None,
+    more: str = SYSTEM,
+    wanted: str | None = None,
 ) -> EntrypointDecision:
     """Return the decision for a system in which all of ``units`` are enabled."""
+    index = guest_index(units, files, more)
+    return decide_entrypoint(inspect_tree(index), index, wanted=wanted)
+
+
+def guest_index(
+    units: dict[str, str], files: dict[str, str] | None = None, more: str = SYSTEM
+) -> TreeIndex:
+    """Return the tree of such a system."""
     texts = {**ACCOUNTS, **(files or {}), f"{UNITS}/multi-user.target": "[Unit]\nDescription=x\n"}
     for name, text in units.items():
         texts[f"{UNITS}/{name}"] = text
         texts[f"{WANTS}/{name}"] = f"-> /{UNITS}/{name}"
-    index = TreeIndex(memory_tree(more + units_text(texts)))
-    return decide_entrypoint(inspect_tree(index), index)
+    return TreeIndex(memory_tree(more + units_text(texts)))
 
 
 def service(command: str, *settings: str) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 
 from convert.inspect.guest import Guest
 from convert.packages.installed import installed_packages
-from convert.packages.owners import file_owners
+from convert.packages.owners import listed_paths
 from formats.core.errors import ConvertError
 from formats.core.finding import Action, Finding
 from formats.core.package import Package
@@ -33,19 +32,20 @@ class Installed:
         return tuple(replace(package, record=b"", scripts=()) for package in found)
 
     @cached_property
-    def _owners(self) -> Mapping[bytes, str]:
+    def _listed(self) -> frozenset[bytes]:
         try:
-            return file_owners(self._guest.index)
+            return frozenset(path.strip(b"/") for path, _ in listed_paths(self._guest.index))
         except ConvertError as error:
             self._told(error, "nothing is known of whose files are")
-            return {}
+            return frozenset()
 
-    def owner(self, path: bytes) -> str | None:
-        """Return the name of the package that a file belongs to; None if it belongs to none.
+    def owns(self, path: bytes) -> bool:
+        """Tell whether a package lists a path.
 
-        :param path: of the file itself, no link on the way.
+        As it lists it: what was ``/lib/x`` to a package is not found as ``usr/lib/x``. That is
+        good enough for what is asked here, of folders that no link stands for.
         """
-        return self._owners.get(path)
+        return path in self._listed
 
     def _told(self, error: ConvertError, so: str) -> None:
         where = str(error.origin or self._guest.index.tree.origin).encode()

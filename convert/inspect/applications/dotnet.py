@@ -30,7 +30,7 @@ def dotnet_applications(context: Context) -> Iterator[Application]:
     for entry in context.marks.get(Mark.DOTNET, ()):
         name = entry.name.removesuffix(_ENDING)
         library = below(entry, name + b".dll")
-        if not can_be_said(text_of(name)) or context.installed.owner(entry.path) is not None:
+        if not can_be_said(text_of(name)) or context.installed.owns(entry.path):
             continue
         text = context.guest.text(entry.path)
         options = member(json_object(text), "runtimeOptions")

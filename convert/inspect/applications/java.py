@@ -49,7 +49,7 @@ def java_programs(context: Context) -> Iterator[Application]:
     found = [entry for entry in context.marks.get(Mark.JAR, ()) if entry.path not in started]
     candidates = [entry for entry in found if not _LIBRARIES.search(entry.path)]
     for entry in (*started.values(), *candidates[:_OPENED_MAX]):
-        if context.installed.owner(entry.path) is None:
+        if not context.installed.owns(entry.path):
             application = _jar(context, entry)
             if application is not None:
                 yield application
@@ -125,7 +125,7 @@ def web_applications(context: Context) -> Iterator[Application]:
     seen: set[bytes] = set()
     for entry in context.marks.get(Mark.WAR, ()):
         server = _server(entry.path)
-        if server is None or context.installed.owner(entry.path) is not None:
+        if server is None or context.installed.owns(entry.path):
             continue
         attributes = manifest_of(context, entry)
         seen.add(entry.path.removesuffix(b".war"))
@@ -139,7 +139,7 @@ def web_applications(context: Context) -> Iterator[Application]:
             continue
         text = context.guest.text(entry.path) or ""
         is_example = _EXAMPLES.fullmatch(name_of(folder)) and _OF_TOMCAT.search(text)
-        if is_example or context.installed.owner(entry.path) is not None:
+        if is_example or context.installed.owns(entry.path):
             continue
         seen.add(folder)
         match = re.search(_SERVLET_LINE, text)

@@ -38,7 +38,7 @@ def node_applications(context: Context) -> Iterator[Application]:
         if package is None:
             continue
         start = _start(context, entry, package, text)
-        if start is None or context.installed.owner(entry.path) is not None:
+        if start is None or context.installed.owns(entry.path):
             continue
         found.append(entry.parent)
         yield Application(

@@ -61,7 +61,7 @@ def php_sites(context: Context) -> Iterator[Application]:
         if not context.is_file(join(folder.path, _INDEX)) or len(seen) >= _SITES_MAX:
             continue
         seen.add(folder.path)
-        if context.installed.owner(join(folder.path, _INDEX)) is None:
+        if not context.installed.owns(join(folder.path, _INDEX)):
             yield _site(context, folder.path, evidence)
 
 

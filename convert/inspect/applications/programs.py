@@ -28,7 +28,7 @@ def programs(context: Context) -> Iterator[Application]:
             found = elf_program(source) if source is not None else None
         except ConvertError:  # whoever reads the whole of it will tell
             continue
-        if found is None or context.installed.owner(entry.path) is not None:
+        if found is None or context.installed.owns(entry.path):
             continue
         start = context.started_by_service(entry.path)
         stands_alone = found.is_static or found.made_with is not None

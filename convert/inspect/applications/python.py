@@ -45,7 +45,7 @@ def python_applications(context: Context) -> Iterator[Application]:
         folder = _project(entry)
         if folder in seen or any(_is_in(folder, project) for project in projects):
             continue
-        if context.installed.owner(entry.path) is None:
+        if not context.installed.owns(entry.path):
             seen.add(folder)
             yield Application(
                 "python",

@@ -37,7 +37,7 @@ def ruby_applications(context: Context) -> Iterator[Application]:
         by_service = context.started_by_service(folder)
         if folder in seen or not (is_rack or by_service):
             continue
-        if context.installed.owner(entry.path) is not None:
+        if context.installed.owns(entry.path):
             continue
         seen.add(folder)
         is_rails = context.is_file(join(folder, _OF_RAILS))

@@ -61,6 +61,6 @@ def _obstacles(
     yield from settings.policies(guest)
     for job in facts.jobs:
         target = guest.index.resolve(job.evidence.path)
-        if target is None or installed.owner(target.path) is None:  # the distribution's own
+        if target is None or not installed.owns(target.path):  # the distribution's own
             what = f"{job.time} {job.user}: {job.command}"
             yield obstacle("job", what, job.evidence)

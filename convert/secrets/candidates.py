@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,11 +13,14 @@ from formats.core.limits import KIB, MIB
 TEXT_MAX_BYTES = 256 * KIB
 """Of a file that no kind names; a longer one is data, not settings."""
 
+HEAD_BYTES = MIB
+"""Of a file that a kind names; what is said of a longer one is said of its beginning."""
+
 _TEXTS_MAX = 2_000
 _TEXTS_MAX_BYTES = 16 * MIB
 _NAMED_MAX = 20_000
+_NAMED_MAX_BYTES = 256 * MIB
 """Files looked into at the most, named or not; servers have hundreds."""
-
 
 _FIRST, _SECOND, _LAST, _NEVER = range(4)
 """What is looked into first where there is too much, by endings."""
@@ -47,9 +50,8 @@ def candidates(
     """Return the files to look into: all that kinds name, and texts within a budget."""
     names = NamePatterns((pattern, kind) for kind in kinds for pattern in kind.paths)
     places = _Places(names, text)
-    chosen: list[tuple[int, Candidate]] = []
+    named: list[tuple[int, Candidate]] = []
     texts: list[tuple[int, int, Entry]] = []
-    left_out = 0
     place, around = places.get(b""), b""
     for number, entry in enumerate(entries):
         folder, _, name = entry.path.rpartition(b"/")
@@ -59,25 +61,31 @@ def candidates(
             continue
         found = names.of_name(folder, name) if names.may_know(name) else ()
         if found or place.kinds:
-            if len(chosen) < _NAMED_MAX:
-                chosen.append((number, Candidate(entry, (*found, *place.kinds))))
-            else:
-                left_out += 1
+            named.append((number, Candidate(entry, (*found, *place.kinds))))
         elif place.is_text and entry.size <= TEXT_MAX_BYTES and entry.kind is Kind.FILE:
             rank = places.ranks.get(_ending(name), _LAST)
             if rank != _NEVER:
                 texts.append((rank, number, entry))
-    bytes_left = _TEXTS_MAX_BYTES
     texts.sort(key=lambda item: item[:2])
-    taken = 0
-    for _, number, entry in texts[:_TEXTS_MAX]:
-        bytes_left -= entry.size
-        if bytes_left < 0:
-            break
-        taken += 1
-        chosen.append((number, Candidate(entry, ())))
+    unnamed = [(number, Candidate(entry, ())) for _, number, entry in texts]
+    chosen = [
+        *_within(named, _NAMED_MAX, _NAMED_MAX_BYTES),
+        *_within(unnamed, _TEXTS_MAX, _TEXTS_MAX_BYTES),
+    ]
     chosen.sort(key=lambda item: item[0])
-    return Candidates(tuple(item for _, item in chosen), left_out + len(texts) - taken)
+    left_out = len(named) + len(unnamed) - len(chosen)
+    return Candidates(tuple(candidate for _, candidate in chosen), left_out)
+
+
+def _within(
+    numbered: Sequence[tuple[int, Candidate]], files_max: int, bytes_max: int
+) -> Iterator[tuple[int, Candidate]]:
+    """Yield the first files, as many as a budget holds of what is read of them."""
+    for number, candidate in numbered[:files_max]:
+        bytes_max -= min(candidate.entry.size, HEAD_BYTES)
+        if bytes_max < 0:
+            return
+        yield number, candidate
 
 
 class NamePatterns:

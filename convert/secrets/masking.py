@@ -14,7 +14,7 @@ from convert.secrets.kinds import all_kinds
 
 MASKED = "***"
 
-_VALUES_MAX = 5_000
+_VALUES_MAX = 2_000
 _TELLING_LENGTH = 6
 """A shorter value, or one plain word, would mask what has nothing to do with it."""
 
@@ -60,11 +60,7 @@ class Mask:
         self._known: dict[str, str] = {}
         """Texts that were masked: thousands of findings have a few reasons."""
         telling = sorted(filter(_is_telling, set(values)), key=lambda value: (-len(value), value))
-        self._values = (
-            re.compile("|".join(re.escape(value) for value in telling[:_VALUES_MAX]))
-            if telling
-            else None
-        )
+        self._values = telling[:_VALUES_MAX]
 
     def __call__(self, text: str) -> str:
         """Return the text with every secret in it masked."""
@@ -77,7 +73,10 @@ class Mask:
         text = _SHOWN.sub(_kept_name, text)
         for pattern in _tokens():
             text = pattern.sub(MASKED, text)
-        return text if self._values is None else self._values.sub(MASKED, text)
+        for value in self._values:
+            if value in text:
+                text = text.replace(value, MASKED)
+        return text
 
     def variable(self, item: str) -> str:
         """Return ``NAME=value``; of a name that says so, the whole value is masked."""

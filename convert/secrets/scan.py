@@ -7,21 +7,20 @@ they would show up, see :mod:`convert.secrets.masking`.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import NamedTuple
 
-from convert.secrets.candidates import Candidate, NamePatterns, candidates
+from convert.secrets.candidates import HEAD_BYTES, Candidate, NamePatterns, candidates
 from convert.secrets.kinds import Look, SecretKind, all_kinds, all_looks, any_of, text_files
 from formats.core.entry import Entry
 from formats.core.finding import Action, Finding
-from formats.core.limits import KIB, MIB
+from formats.core.limits import KIB
 from formats.core.tree import Tree, first_bytes
 
 NOT_LOOKED_RULE = "secrets-not-looked-for"
-
-_HEAD_BYTES = MIB
-"""Of a file that a kind names; what is said of a longer one is said of its beginning."""
 
 _BINARY_BYTES = KIB
 """A NUL in so many bytes makes a file binary, as diff(1) has it."""
@@ -39,11 +38,14 @@ class _Hit(NamedTuple):
     :ivar is_whole: the file is one, and no line of it.
     """
 
-    kind: SecretKind
     start: int
     end: int
+    kind: SecretKind
     values: tuple[bytes, ...] = ()
     is_whole: bool = False
+
+
+_START = attrgetter("start")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +74,8 @@ def find_secrets(tree: Tree, accepted: Sequence[str] = ()) -> Found:
     values: set[str] = set()
     untold = 0
     for candidate in chosen.files:
-        content = first_bytes(tree, candidate.entry, _HEAD_BYTES)
-        hits = sorted(search.into(candidate, content), key=lambda hit: hit.start)
+        content = first_bytes(tree, candidate.entry, HEAD_BYTES)
+        hits = search.into(candidate, content)
         if len(values) < _VALUES_MAX:
             values.update(value.decode("utf-8", "replace") for hit in hits for value in hit.values)
         told = list(_findings(candidate.entry, content, hits))
@@ -94,17 +96,16 @@ class _Search:
         self._among = NamePatterns((pattern, kind) for kind in kinds for pattern in kind.among)
 
     def into(self, candidate: Candidate, content: bytes) -> Sequence[_Hit]:
-        """Return the secrets of a file; of several at one place, that of the first kind."""
+        """Return the secrets of a file in their order; of several at one place, the first."""
         if b"\0" in content[:_BINARY_BYTES]:
             return _of_binary([self._looks[kind.id] for kind in candidate.kinds], content)
         folder, _, name = candidate.entry.path.rpartition(b"/")
         among = (*self._among.of_name(folder, name), *self._among.of_folder(folder))
         hits: list[_Hit] = []
         for look in self._asked_for((*candidate.kinds, *among), content):
-            for hit in _of_text(look, content):
-                if not any(hit.start < known.end and known.start < hit.end for known in hits):
-                    hits.append(hit)
-        return hits
+            before = sorted(hits, key=_START)
+            hits += (hit for hit in _of_text(look, content) if not _overlaps(hit, before))
+        return sorted(hits, key=_START)
 
     def _asked_for(self, named: Sequence[SecretKind], content: bytes) -> Iterable[Look]:
         """Return what to look for: what the name asks for, and what counts in all files."""
@@ -119,11 +120,17 @@ class _Search:
         ]
 
 
+def _overlaps(hit: _Hit, others: Sequence[_Hit]) -> bool:
+    """Tell whether a hit takes bytes that one of others takes, which are sorted and apart."""
+    after = bisect_left(others, hit.end, key=_START)
+    return after > 0 and others[after - 1].end > hit.start
+
+
 def _of_binary(looks: Sequence[Look], content: bytes) -> list[_Hit]:
     for look in looks:
         is_whole = look.kind.pattern is None
         if is_whole and (look.pattern is None or look.pattern.match(content)):
-            return [_Hit(look.kind, 0, len(content), is_whole=True)]
+            return [_Hit(0, len(content), look.kind, is_whole=True)]
     return []
 
 
@@ -134,13 +141,13 @@ def _of_text(look: Look, content: bytes) -> Iterator[_Hit]:
         if look.hint.search(text) is None:
             return
     if look.pattern is None:
-        yield _Hit(look.kind, 0, len(content), is_whole=True)
+        yield _Hit(0, len(content), look.kind, is_whole=True)
         return
     for match in look.pattern.finditer(content):
         values = tuple(value for value in match.groupdict().values() if value)
         if not (look.kind.not_values and _is_no_secret(look.kind, match, values)):
             is_whole = look.kind.pattern is None
-            yield _Hit(look.kind, match.start(), match.end(), values, is_whole=is_whole)
+            yield _Hit(match.start(), match.end(), look.kind, values, is_whole=is_whole)
 
 
 def _is_no_secret(kind: SecretKind, match: re.Match[bytes], values: Sequence[bytes]) -> bool:

@@ -11,6 +11,7 @@ from convert.secrets.candidates import TEXT_MAX_BYTES
 from convert.secrets.kinds import Look, SecretKind, all_kinds
 from convert.secrets.scan import NOT_LOOKED_RULE, find_secrets
 from formats.core.finding import Action, Finding
+from formats.core.limits import MIB
 from tests.convert.secrets.planted import (
     CANARY,
     PLANTED,
@@ -182,3 +183,14 @@ def test_no_content_takes_longer_than_it_is_long(kind: SecretKind) -> None:
         for _ in itertools.islice(look.pattern.finditer(content), 10_000):
             pass
         assert time.process_time() - began < 3, piece
+
+
+def test_a_file_full_of_secrets_does_not_take_long() -> None:
+    line = f"DB_PASSWORD={CANARY} {'gh' + 'p_'}{letters(36)} db://a:{CANARY}@b\n".encode()
+    tree = tree_of(
+        {"srv/.env": line * (MIB // len(line)), "etc/shadow": b"a:$6$x$yyyyyyyyy:\n" * 60_000}
+    )
+    began = time.process_time()
+    findings = find_secrets(tree).findings
+    assert time.process_time() - began < 10
+    assert len(findings) == 4 * 8

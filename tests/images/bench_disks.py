@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.images.debs import deb as deb_of
+from tests.images.lived_in import make as make_lived_in
 from tests.images.recipes import debian_server
 from tests.images.rpm import rpmbuild
 
@@ -111,6 +112,11 @@ def live_medium() -> Disk:
             subprocess.run([*command, path, folder], check=True, stderr=subprocess.DEVNULL)
 
     return Disk(_made("bench-live.iso", make))
+
+
+def lived_in() -> Disk:
+    """Return an ext4 with 100,000 files that inspection has much to look at."""
+    return Disk(_made("bench-lived-in.raw", make_lived_in), "ext4")
 
 
 _PACKAGED = "usr/lib"

@@ -76,13 +76,23 @@ class System:
 
 def disk_of(system: System) -> Path:
     """Return a system's disk, an ext4 filesystem in a sparse file; it is built once and kept."""
-    need("mmdebstrap", "mke2fs", "unshare", "tar")
-    need_root()
+    need("mke2fs", "unshare", "tar")
+    base = base_root()
     try:
-        base = _kept(CACHE / f"systems-base-{suite()}.tar", _build_base)
         return _kept(system.disk, lambda target: _build(system, base, target))
     except (AssertionError, subprocess.TimeoutExpired) as error:
         refuse(f"the Debian system {system.name} cannot be built here: {error}")
+        raise
+
+
+def base_root() -> Path:
+    """Return a tar with what all systems have in common; it is built once and kept."""
+    need("mmdebstrap")
+    need_root()
+    try:
+        return _kept(CACHE / f"systems-base-{suite()}.tar", _build_base)
+    except (AssertionError, subprocess.TimeoutExpired) as error:
+        refuse(f"what all Debian systems have in common cannot be built here: {error}")
         raise
 
 

@@ -24,6 +24,7 @@ _NAME = (
     r"|access[_-]?key|encryption[_-]?key|private[_-]?key|token|credentials?|requirepass|masterauth)"
 )
 _GAP = r"\s{0,8}"
+_USER = r"(?:-u|--user|--proxy-user)[ =]?[\"']?"
 _SHOWN = re.compile(
     "|".join(
         (
@@ -33,7 +34,7 @@ _SHOWN = re.compile(
             rf"(?i:(?P<n2>(?<![\w-])--?[a-z-]{{0,40}}{_NAME}[ :]{_GAP}))(?!-){_QUOTED}",
             rf"(?P<n3>(?<!\w)(?:requirepass|masterauth)\s{{1,8}}){_QUOTED}",
             # curl -u user:password, --user=user:password
-            rf"(?P<n4>(?<!\S)(?:-u|--user|--proxy-user)[ =]?[\"']?[^\s:\"'/]{{1,100}}:){_QUOTED}",
+            rf"(?P<n4>\b(?:curl|wget)\b[^|;&\n]{{0,200}}?\s{_USER}[^\s:\"'/]{{1,100}}:){_QUOTED}",
             # mysql -pPASSWORD, sshpass -p PASSWORD, redis-cli -a PASSWORD
             rf"(?P<n5>\b(?:mysql|mariadb)\w{{0,20}}\b[^|;&\n]{{0,200}}?\s-p){_QUOTED}",
             rf"(?P<n6>\bsshpass\s{{1,8}}-p{_GAP}){_QUOTED}",

@@ -59,6 +59,7 @@ def test_what_is_named_like_a_secret_is_masked(text: str) -> None:
         "app runs as this user: the password file is /etc/passwd",
         "mysqld --port 3306 -u mysql",
         "nginx -p /srv -c /etc/nginx.conf",
+        "spawn -u www-data:www-data -- /usr/bin/app",
         "TOKENIZERS_PARALLELISM=false",
         "SSH_AUTH_SOCK=/run/ssh",
         "PWD=/srv",

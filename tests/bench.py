@@ -118,16 +118,17 @@ def ours_image(disk: Disk, out: Path) -> Figure:
     return measured([sys.executable, "-m", "convert", "run", "-q", disk.path, f"oci:{out}/image:x"])
 
 
-_INSPECTION = """
+_PART = """
 import resource, sys, time
 from pathlib import Path
 from convert.inspect.tree import inspect_tree
+from convert.secrets.scan import find_secrets
 from formats.core.opener import open_artifact
 from formats.core.tree import TreeIndex
 with open_artifact([Path(sys.argv[1])]) as artifact:
     index = next(TreeIndex(node.tree) for node in artifact.walk() if node.tree is not None)
     start = time.perf_counter()
-    inspect_tree(index)
+    inspect_tree(index) if sys.argv[2] == "inspection" else find_secrets(index.tree)
     seconds = time.perf_counter() - start
 print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
@@ -136,7 +137,17 @@ print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 def inspection(disk: Disk, out: Path) -> Figure:
     """Inspect a tree in a process of its own; opening it and walking it once do not count."""
     del out
-    command = [sys.executable, "-c", _INSPECTION, disk.path]
+    return _part(disk, "inspection")
+
+
+def secrets(disk: Disk, out: Path) -> Figure:
+    """Look for secrets in a tree, likewise."""
+    del out
+    return _part(disk, "secrets")
+
+
+def _part(disk: Disk, name: str) -> Figure:
+    command = [sys.executable, "-c", _PART, disk.path, name]
     done = subprocess.run(command, capture_output=True, check=True, env=_ENVIRONMENT, text=True)
     seconds, peak = done.stdout.split()
     return Figure(float(seconds), float(peak))
@@ -224,7 +235,7 @@ def main() -> int:
         *disk_formats(wanted.rounds, raw),
         *filesystems(wanted.rounds),
         *packages(wanted.rounds),
-        lived_in(wanted.rounds),
+        *lived_in(wanted.rounds),
     ]
     if not wanted.without_libguestfs and shutil.which("guestfish"):
         results.append(against_libguestfs(raw))
@@ -276,11 +287,12 @@ def packages(rounds: int) -> Iterator[bool]:
     yield report_start("run, deb of 60 kB", small, 0.5)
 
 
-def lived_in(rounds: int) -> bool:
-    """Measure which part of a run is inspection, where there is much to be looked at."""
+def lived_in(rounds: int) -> Iterator[bool]:
+    """Measure which parts of a run are inspection and the search for secrets, where there is much."""
     disk = bench_disks.lived_in()
-    limit, mine = in_turns(rounds, (ours_image, disk), (inspection, disk))
-    return report("inspection of 100,000 files, of run", mine, limit, 0.15)
+    limit, *mine = in_turns(rounds, (ours_image, disk), (inspection, disk), (secrets, disk))
+    yield report("inspection of 100,000 files, of run", mine[0], limit, 0.15)
+    yield report("secrets of 100,000 files, of run", mine[1], limit, 0.05)
 
 
 def against_libguestfs(raw: Disk) -> bool:

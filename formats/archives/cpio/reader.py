@@ -37,7 +37,10 @@ class CpioContent(NamedTuple):
 
 
 class CpioContents:
-    """See :class:`~formats.archives.member_tree.Contents`; checksums are verified."""
+    """See :class:`~formats.archives.member_tree.Contents`.
+
+    Checksums are verified of what is read from its start to its end.
+    """
 
     def read(self, content: CpioContent, entry: Entry) -> Iterator[BytesLike]:
         """Yield what is in a file."""

@@ -143,11 +143,15 @@ class Segments:
 
 
 def _behind_padding(source: ByteSource, offset: int) -> int:
-    """Return where the zeros from ``offset`` on end."""
-    while offset < source.size:
-        data = bytes(source.read_at(offset, _SEARCHED_BYTES))
-        rest = len(data.lstrip(b"\0"))
-        if rest:
-            return offset + len(data) - rest
-        offset += len(data)
-    return offset
+    """Return where the zeros from ``offset`` on end; holes are not read."""
+    if offset < source.size and bytes(source.read_at(offset, 1)) != b"\0":
+        return offset
+    for extent in source.extents():
+        position, end = max(offset, extent.offset), extent.offset + extent.length
+        while position < end and not extent.is_hole:
+            data = bytes(source.read_at(position, min(_SEARCHED_BYTES, end - position)))
+            rest = len(data.lstrip(b"\0"))
+            if rest:
+                return position + len(data) - rest
+            position += len(data)
+    return source.size

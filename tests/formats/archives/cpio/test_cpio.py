@@ -290,3 +290,15 @@ def test_any_damage_gives_a_tree_or_an_error(top: Path, tmp_path: Path, form: st
         (tmp_path / "x").write_bytes(data)
         with suppress(ConvertError):
             listing(tmp_path / "x")
+
+
+@pytest.mark.timeout(20)
+def test_zeros_that_are_holes_are_not_read(top: Path, tmp_path: Path) -> None:
+    path = pack(top, tmp_path / "x.cpio")
+    os.truncate(path, 4 << 40)
+    assert told(path) == []
+    with path.open("r+b") as file:
+        file.seek((4 << 40) - 100)
+        file.write(b"x" * 100)
+    (text,) = told(path)
+    assert text.startswith("trailing-data: x.cpio")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from convert.inspect.entrypoint import EntrypointDecision, decide_entrypoint
 from convert.inspect.guest import TEXT_MAX_BYTES
 from convert.inspect.tree import inspect_tree
+from convert.report.found import FoundDocument
 from formats.core.entry import Entry, Kind
 from formats.core.tree import TreeIndex
 from tests.support.guests import SYSTEM, UNITS, WANTS, decide, service
@@ -207,3 +208,54 @@ def test_any_bytes_in_a_unit_are_no_error(noise: bytes, section: str) -> None:
 def test_any_bytes_in_any_file_are_no_error(path: str, noise: bytes) -> None:
     unit = b"[Service]\nExecStart=/usr/sbin/nginx $A\nEnvironmentFile=-/etc/default/app\nUser=a\n"
     decided({**app(unit), "usr/sbin/nginx": b"x", path: noise})
+
+
+def test_files_of_applications_that_are_too_large_are_told_and_stop_nothing() -> None:
+    folder = b"srv/\xff"
+    name = "srv/\udcff/package.json"
+    facts = inspect_tree(index_of({name: b" " * (TEXT_MAX_BYTES + 1)}))
+    assert [(item.rule, item.path) for item in facts.findings] == [
+        ("details-not-read", folder + b"/package.json")
+    ]
+    assert "package.json" not in " ".join(decided({name: b" " * (TEXT_MAX_BYTES + 1)}).evidence)
+
+
+BIG_LINE = b"x" * (FULL // 2)
+DETAILS: dict[str, bytes] = {
+    "etc/sysctl.conf": b"a.b = " + BIG_LINE + b"\n" + b"net.x = 1\n" * 20_000,
+    "etc/network/interfaces": b"address " + b"1:" * 200_000,
+    "etc/iptables/rules.v4": b"-A " + b"-j " * 200_000,
+    "etc/keepalived/keepalived.conf": b"interface " * 50_000 + b"\n" + b"a 1.1.1.1 " * 50_000,
+    "etc/netplan/a.yaml": b" " * 300_000 + b"addresses: [" * 20_000,
+    "etc/nftables.conf": b"type " * 100_000 + b"\n" + b"accept\n" * 50_000,
+    "etc/hosts": b"192.0.2.1 a\n" * 40_000,
+    "etc/hostname": b"a" * 300_000,
+    "etc/modules": b"m" * 500_000,
+    "etc/passwd": b"a:x:1000:1000:" + b"g" * 300_000 + b":/home/a:/bin/sh\n",
+    "srv/a/package.json": b"[" * 500_000,
+    "srv/a/node_modules/x/package.json": b"{",
+    "srv/a/venv/pyvenv.cfg": b"version = " + b" " * 300_000 + b"x",
+    "srv/a/config.ru": b"x",
+    "srv/a/Gemfile.lock": b"    rails (" * 50_000,
+    "srv/a/a.runtimeconfig.json": b'{"runtimeOptions": ' * 20_000,
+    "srv/a/x.jar": b"PK\x05\x06" + b"\xff" * 40_000,
+    "usr/local/bin/x": b"\x7fELF\x02\x01" + b"\xff" * 300_000,
+    "opt/tomcat/webapps/a/WEB-INF/web.xml": b"<display-name>" * 50_000,
+}
+
+
+@pytest.mark.parametrize("path", DETAILS)
+def test_no_detail_takes_long_or_stops_the_inspection(path: str) -> None:
+    started = time.monotonic()
+    facts = inspect_tree(index_of({path: DETAILS[path]}))
+    assert time.monotonic() - started < SECONDS / 6
+    shown = [item.what for item in facts.obstacles] + [item.name for item in facts.applications]
+    json.dumps(shown).encode()
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(sorted(DETAILS)), st.binary(max_size=300))
+def test_any_bytes_in_a_detail_give_text_that_json_can_hold(path: str, content: bytes) -> None:
+    facts = inspect_tree(index_of({path: content}))
+    found = FoundDocument.of(facts)
+    found.model_dump_json().encode()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from convert.inspect.guest import Guest
 from convert.inspect.shell import Assignment, assignments, assignments_in, whole_lines
@@ -20,6 +20,7 @@ from convert.inspect.text import encoded, replaced
 _SOURCED = re.compile(r"(?:^|.*[\s;&{])\.\s+[\"']?(/etc/(?:default|sysconfig|conf\.d)/[^\s\"';]+)")
 _RUNNER = re.compile(r"(?:^|[\s;&|!({])(start-stop-daemon|start_daemon|daemon)\s+(\S.*)")
 _VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?-([^${}]{0,256}))?\}|(\w+))")
+_UNKNOWN = "\0"
 _OPERATORS = frozenset("();<>|&{}")
 _WORD_OF_ENVIRONMENT = re.compile(r"[A-Za-z_]\w*=")
 _NAMED_BY_SCRIPT = re.compile(rb"#!\s*/lib/init/init-d-script\b")
@@ -116,24 +117,44 @@ def starts_of(guest: Guest, path: bytes) -> Iterator[Start]:
         words = _words(match[2], known)
         start = _of_runner(match[1], words, number) if words is not None else None
         if start is not None:
-            yield start
+            yield _without_unknown(start)
     entry = guest.index.resolve(path)
     if entry is not None and _NAMED_BY_SCRIPT.match(guest.index.head(entry, 64)):
         words = _words("$DAEMON $DAEMON_ARGS $DAEMON_OPTS", known)
         if words:
-            yield Start(tuple(words), 1)
+            yield _without_unknown(Start(tuple(words), 1))
 
 
-def _expanded(text: str, known: dict[str, str]) -> str:
+def _without_unknown(start: Start) -> Start:
+    """Return a command as a shell starts it in which nothing sets the unknown variables."""
+    program, *arguments = (word.replace(_UNKNOWN, "") for word in start.argv)
+    return replace(
+        start,
+        argv=(program, *filter(None, arguments)),
+        user=_known(start.user),
+        group=_known(start.group),
+        folder=_known(start.folder),
+    )
+
+
+def _known(value: str | None) -> str | None:
+    return None if value is None or _UNKNOWN in value else value
+
+
+def _expanded(text: str, known: dict[str, str], *, unknown: str = "") -> str:
     def value_of(match: re.Match[str]) -> str:
-        return known.get(match[1] or match[3]) or match[2] or ""
+        return known.get(match[1] or match[3]) or match[2] or unknown
 
     return replaced(_VARIABLE, text, value_of)
 
 
 def _words(text: str, known: dict[str, str]) -> list[str] | None:
-    """Return the words up to the end of the command; None if only a shell can tell."""
-    lexer = shlex.shlex(_expanded(text, known), posix=True, punctuation_chars=True)
+    """Return the words up to the end of the command; None if only a shell can tell.
+
+    A variable that nothing was seen to set leaves :data:`_UNKNOWN`, as the value of an option say.
+    """
+    expanded = _expanded(text, known, unknown=_UNKNOWN)
+    lexer = shlex.shlex(expanded, posix=True, punctuation_chars=True)
     lexer.whitespace_split = True
     lexer.commenters = ""
     words: list[str] = []

@@ -42,10 +42,10 @@ class Installed:
     def owns(self, path: bytes) -> bool:
         """Tell whether a package lists a path.
 
-        As it lists it: what was ``/lib/x`` to a package is not found as ``usr/lib/x``. That is
-        good enough for what is asked here, of folders that no link stands for.
+        Of the links that a package may have taken for folders, only those of a merged ``/usr``
+        count: what it calls ``/lib/x`` is ``usr/lib/x``.
         """
-        return path in self._listed
+        return path in self._listed or path.removeprefix(b"usr/") in self._listed
 
     def _told(self, error: ConvertError, so: str) -> None:
         where = str(error.origin or self._guest.index.tree.origin).encode()

@@ -9,7 +9,7 @@ from convert.inspect.facts import DataFolder, Facts, Obstacle
 from convert.inspect.guest import Guest
 from convert.inspect.installed import Installed
 from convert.inspect.obstacles import age, network, settings
-from convert.inspect.obstacles.catalogue import obstacle
+from convert.inspect.obstacles.jobs import jobs
 from convert.inspect.obstacles.mounts import mounts
 from formats.core.finding import Action, Finding
 
@@ -59,8 +59,4 @@ def _obstacles(
     yield from settings.parameters(guest)
     yield from settings.limits(guest)
     yield from settings.policies(guest)
-    for job in facts.jobs:
-        target = guest.index.resolve(job.evidence.path)
-        if target is None or not installed.owns(target.path):  # the distribution's own
-            what = f"{job.time} {job.user}: {job.command}"
-            yield obstacle("job", what, job.evidence)
+    yield from jobs(guest, facts, installed)

@@ -306,6 +306,30 @@ def test_values_beside_what_was_found_are_not_told() -> None:
     assert "secret" not in repr(found)
 
 
+def test_timers_are_told_but_for_those_that_keep_a_machine_in_order() -> None:
+    timers = {
+        "own.timer": "[Timer]\nOnBootSec=5\nOnCalendar=daily\nUnit=clean.service\n",
+        "each@a.timer": "[Timer]\nOnUnitActiveSec=1h\n",
+        "packaged.timer": "[Timer]\nOnCalendar=daily\n",
+        "logrotate.timer": "[Timer]\nOnCalendar=daily\n",
+    }
+    files = {
+        f"{UNITS}/timers.target": "[Unit]\nDescription=x\n",
+        f"{UNITS}/multi-user.target": "[Unit]\nWants=timers.target\n",
+        "var/lib/dpkg/info/p.list": "/.\n/lib/systemd/system/packaged.timer\n",
+        **{f"{UNITS}/{name}": text for name, text in timers.items()},
+        **{
+            f"etc/systemd/system/timers.target.wants/{name}": f"-> /{UNITS}/{name}"
+            for name in timers
+        },
+    }
+    found = inspect_tree(TreeIndex(memory_tree(SYSTEM + units_text(files))))
+    assert told(found.obstacles) == [
+        f"job: OnUnitActiveSec=1h: each@a.service /{UNITS}/each@a.timer:2 (systemd-timer)",
+        f"job: OnCalendar=daily: clean.service /{UNITS}/own.timer:3 (systemd-timer)",
+    ]
+
+
 def test_a_folder_that_is_mounted_from_elsewhere_holds_data() -> None:
     found = facts_of({"etc/fstab": CASES["mounts"][0]["etc/fstab"]})
     assert [(item.path, str(item.evidence)) for item in found.volumes] == [

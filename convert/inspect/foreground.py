@@ -193,7 +193,8 @@ def _user(service: Service, program: Program | None, accounts: Accounts) -> str 
         stated = accounts.group_id(service.group)
         if stated is None:
             return NeedsInit(service, f"its group '{service.group}' is not in /etc/group")
-        return None if (uid, stated) == (0, 0) else f"{uid}:{stated}"
+        if stated != gid:
+            return f"{uid}:{stated}"
     if uid == 0:
         return None
     return str(uid) if account is not None and account.has_groups else f"{uid}:{gid}"
@@ -244,6 +245,8 @@ def _evidence(service: Service, program: Program | None) -> Iterator[str]:
         yield f"its command is that of {command}, in the foreground form of {program.name}"
     else:
         yield f"its command is that of {command}, in the foreground by itself ({service.kind})"
+    if service.user is None and program is not None and program.user is not None:
+        yield f"no user is stated; {program.name} runs as {program.user} where there is one"
     if service.umask is not None:
         yield f"not set, since an image config cannot say it: UMask={service.umask}"
     for step in service.start_pre:

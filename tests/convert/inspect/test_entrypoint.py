@@ -154,6 +154,8 @@ def test_the_group_is_left_to_the_runtime_where_there_are_further_ones() -> None
     assert decide({"app.service": service("/usr/bin/app", "User=postgres")}).user == "70"
     unit = service("/usr/bin/app", "User=postgres", "Group=webs")
     assert decide({"app.service": unit}).user == "70:34"
+    unit = service("/usr/bin/app", "User=postgres", "Group=70")  # his own, as distributions say
+    assert decide({"app.service": unit}).user == "70"
     assert decide({"app.service": service("/usr/bin/app", "Group=webs")}).user == "0:34"
     assert decide({"app.service": service("/usr/bin/app", "User=0")}).user is None
     assert decide({"app.service": service("/usr/bin/app", "User=5000")}).user == "5000:5000"

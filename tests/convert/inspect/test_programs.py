@@ -202,6 +202,17 @@ def test_a_port_of_the_machine_itself_is_told_and_not_exposed() -> None:
     )
 
 
+def test_a_cluster_of_postgresql_runs_as_its_owner_though_its_unit_states_no_user() -> None:
+    unit = service("/usr/bin/pg_ctlcluster %i start", "Type=forking")
+    found = decide({"postgresql@15-main.service": unit}, {}, SYSTEM + BINARIES)
+
+    assert found.user == "70"
+    assert (
+        "no user is stated; postgresql-cluster runs as postgres where there is one"
+        in found.evidence
+    )
+
+
 def test_the_usual_port_is_of_low_confidence() -> None:
     found = decide({"nginx.service": CASES[0][1]}, {}, SYSTEM + BINARIES)
 

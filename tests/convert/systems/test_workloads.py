@@ -33,6 +33,7 @@ class Workload:
 
     :ivar user: whom the first process runs as: the system's own name for them.
     :ivar workers: whom all others run as; the same where that is not said.
+    :ivar volumes: where it keeps its data; patterns.
     :ivar program: matches the beginning of the first process's command: arguments end with NUL.
     :ivar ask: asks it on its port, as another machine would.
     :ivar last_words: what it logs only when it ends in order; empty where it logs nothing.
@@ -47,6 +48,7 @@ class Workload:
     stop_signal: str | None = None
     last_words: str = ""
     workers: str = ""
+    volumes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,11 @@ class ServedSystem:
         assert re.match(self.workload.program, served.processes[0].command)
         assert not any("init" in process.command for process in served.processes)
 
+    def test_declares_where_it_keeps_its_data_as_a_volume(self, served: Served) -> None:
+        volumes = sorted(served.image.config.get("Volumes", ()))
+        for pattern, volume in zip(self.workload.volumes, volumes, strict=True):
+            assert re.fullmatch(pattern, volume)
+
     def test_ends_in_order_by_its_own_signal(self, served: Served) -> None:
         assert served.image.config.get("StopSignal") == self.workload.stop_signal
         assert served.stop.is_in_order, served.stop
@@ -118,6 +125,24 @@ class TestPostgresql(ServedSystem):
         answer="forty-two beans",
         stop_signal="SIGINT",
         last_words="database system is shut down",
+        volumes=(r"/var/lib/postgresql/\d+/main",),
+    )
+
+
+class TestMariadb(ServedSystem):
+    workload = Workload(
+        systems.MARIADB,
+        port=3307,
+        user="mysql",
+        program=r"/usr/sbin/mariadbd\0",
+        ask=lambda container: container.ran(
+            *("mariadb", f"--host={ELSEWHERE}", "--port=3307", "--user=shop", "--password=beans"),
+            "--execute=SELECT name FROM shop.goods",
+        ),
+        answer="forty-two beans",
+        stop_signal="SIGTERM",
+        last_words="mariadbd: Shutdown complete",
+        volumes=("/var/lib/mysql",),
     )
 
 
@@ -129,6 +154,7 @@ class TestRedis(ServedSystem):
         program=r"/usr/bin/redis-server 0\.0\.0\.0:6380",
         ask=lambda container: container.asked(6380, "GET greeting\r\nQUIT\r\n"),
         answer="forty-two beans",
+        volumes=("/var/lib/redis",),
     )
 
 
@@ -166,6 +192,7 @@ class TestPythonApplication(ServedSystem):
         ask=lambda container: container.got(8082, "/"),
         answer="forty-two beans for 997",
         last_words="Shutting down: Master",
+        volumes=("/var/lib/shop",),
     )
 
 

@@ -29,6 +29,29 @@ POSTGRESQL = System(
     """,
 )
 
+MARIADB = System(
+    "mariadb",
+    ("mariadb-server",),
+    {
+        "etc/mysql/mariadb.conf.d/90-network.cnf": """\
+[mysqld]
+bind-address = 0.0.0.0
+port = 3307
+""",
+    },
+    finish="""
+        mkdir -p /run/mysqld
+        chown mysql: /run/mysqld
+        mariadbd --user=mysql --bootstrap <<'END'
+FLUSH PRIVILEGES;
+CREATE DATABASE shop;
+CREATE TABLE shop.goods AS SELECT 'forty-two beans' AS name;
+CREATE USER shop@'%' IDENTIFIED BY 'beans';
+GRANT SELECT ON shop.* TO shop@'%';
+END
+    """,
+)
+
 REDIS = System(
     "redis",
     ("redis-server",),

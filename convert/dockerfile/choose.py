@@ -94,6 +94,8 @@ def choose_packages(
     installed = {name for name in wanted.names if name not in dropped} | set(in_image)
     missing = always & set(not_needed_by(list(own.values()), installed))
     weak = not_needed_by(list(own.values()), installed | missing)
+    if not any(package.requirements for package in own.values()):
+        weak = tuple(name for name in weak if name in dropped)  # nothing is known of the others
     return Chosen(tuple(sorted({*names, *missing})), tuple(left_out), weak)
 
 

@@ -170,8 +170,7 @@ class _Search:
         is_asked = owner is not None or _is_peoples(entry.path)
         group = _first(state, name) if state is not None and is_asked else None
         if entry.kind is Kind.FOLDER:
-            is_standard = entry.path.decode("utf-8", "replace") in _table().standard
-            if owner is None and group is None and is_asked and not is_standard:
+            if owner is None and group is None and is_asked and not self._is_there(entry.path):
                 self.entries.append(entry)
         elif group is not None and group.quiet:
             return
@@ -195,6 +194,11 @@ class _Search:
             self._leave(entry, f"it is of the package {owner}, which is not installed")
         elif self._keep(entry):
             self.changed.add(entry.path)
+
+    def _is_there(self, folder: bytes) -> bool:
+        """Tell whether the image has a folder, or packages bring it."""
+        is_standard = folder.decode("utf-8", "replace") in _table().standard
+        return is_standard or folder in self._originals.folders
 
     def _keep(self, entry: Entry) -> bool:
         secret = self._around.secrets.get(entry.path)

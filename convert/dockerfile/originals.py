@@ -15,7 +15,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -63,11 +63,13 @@ class Originals:
     """What packages brought.
 
     :ivar owners: package by path, of folders as well.
+    :ivar folders: that packages have something in, whether they list them or not.
     :ivar digests: of files, by path; not all packages have them.
     :ivar settings: configuration files: a package leaves them as they were changed, and removed.
     """
 
     owners: Mapping[bytes, str]
+    folders: frozenset[bytes]
     digests: Mapping[bytes, Digest]
     settings: frozenset[bytes]
 
@@ -113,7 +115,18 @@ def read_originals(index: TreeIndex) -> Originals:
             digests[place] = known.digest
             if known.is_setting:
                 settings.add(place)
-    return Originals(owners, digests, frozenset(settings))
+    return Originals(owners, frozenset(_around(owners)), digests, frozenset(settings))
+
+
+def _around(paths: Iterable[bytes]) -> set[bytes]:
+    """Return all folders that these paths are in."""
+    folders: set[bytes] = set()
+    for path in paths:
+        folder = path.rpartition(b"/")[0]
+        while folder and folder not in folders:
+            folders.add(folder)
+            folder = folder.rpartition(b"/")[0]
+    return folders
 
 
 def _dpkg(index: TreeIndex) -> Iterator[_Known]:

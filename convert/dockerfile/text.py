@@ -119,9 +119,9 @@ def _placed(placed: Placed, archive: str, draft: Draft) -> Iterator[str]:
 
 
 def _made(folder: Entry | RuntimeFolder, draft: Draft) -> str:
-    user, _, group = draft.accounts.owner(folder.uid, folder.gid).partition(":")
+    owner = draft.accounts.owner(folder.uid, folder.gid)
     path = shlex.quote(f"/{_text(folder.path)}")
-    return f"install -d -o {user} -g {group} -m {folder.mode:04o} {path}"
+    return f"mkdir -p {path} && chown {owner} {path} && chmod {folder.mode:04o} {path}"
 
 
 def _linked(link: Entry) -> str:

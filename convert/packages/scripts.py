@@ -39,6 +39,7 @@ _SCRIPT_BYTES_MAX = 256 << 10
 _SHOWN = 6
 """What is told of one script in its finding; the rest is counted."""
 _SHOWN_CHARACTERS = 100
+_REASON_CHARACTERS = 400
 
 _ARGUMENTS: dict[str, tuple[str, ...]] = {
     "preinst": ("install",),
@@ -175,7 +176,7 @@ class ScriptHost:
 
     def cannot(self, line: int, reason: str) -> None:
         """See :meth:`~convert.packages.shell.outcome.Host.cannot`."""
-        self.reading.left[line, reason] = None
+        self.reading.left[line, _cut(reason, _REASON_CHARACTERS)] = None
 
 
 def _program_name(name: str) -> str:
@@ -184,8 +185,11 @@ def _program_name(name: str) -> str:
 
 
 def _shown(call: Call) -> str:
-    text = " ".join(str(call).split())
-    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
+    return _cut(" ".join(str(call).split()), _SHOWN_CHARACTERS)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def follow_script(system: System, package: Package, script: Script) -> Reading:

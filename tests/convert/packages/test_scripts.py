@@ -413,6 +413,15 @@ def test_depths_of_find_are_numbers_that_make_sense() -> None:
     assert not place.has("/d/a")
 
 
+def test_what_is_told_of_a_script_is_short() -> None:
+    name = "x" * 60_000
+    texts = (f"chmod 1 /{name}", f"unknown > /{name}", f"mkdir {name}", f"{name} 1")
+    for text in texts:
+        reasons = root().left(text)
+        assert reasons
+        assert max(map(len, reasons)) <= 400
+
+
 def test_conditions_of_very_many_words_are_not_known() -> None:
     place = root()
     text = "if [ " + "! " * 5000 + "a ]; then mkdir /a; fi"

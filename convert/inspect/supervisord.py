@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from convert.inspect.evidence import Evidence
@@ -46,14 +46,27 @@ def started_by_supervisord(guest: Guest) -> tuple[Service, ...]:
     main = next((path for path in _MAIN_FILES if guest.index.resolve(path) is not None), None)
     if main is None:
         return ()
+    sections = _sections(guest, main)
     programs = {
         name.removeprefix(_PROGRAM): section
-        for name, section in _sections(guest, main).items()
+        for name, section in sections.items()
         if name.startswith(_PROGRAM)
     }
+    variables = _variables(sections.get("supervisord"))
     return tuple(
-        _service(name, programs[name]) for name in sorted(programs) if can_be_said(name) and name
+        _service(name, programs[name], variables)
+        for name in sorted(programs)
+        if can_be_said(name) and name
     )
+
+
+def _variables(section: _Section | None) -> dict[str, str]:
+    """Return what ``%(ENV_…)s`` stands for: the variables that supervisord itself is given."""
+    try:
+        pairs = dict(_pairs(section.value("environment") if section is not None else ""))
+    except ValueError:  # quotes that are not closed
+        return {}
+    return {f"ENV_{name}": value for name, value in pairs.items()}
 
 
 def supervisord_file(guest: Guest) -> Entry | None:
@@ -101,11 +114,16 @@ def _without_comment(value: str) -> str:
     return value.partition(" ;")[0].strip()
 
 
-def _service(name: str, section: _Section) -> Service:
-    known = {"program_name": name, "process_num": "0", "here": _folder_of(section.path)}
+def _service(name: str, section: _Section, variables: Mapping[str, str]) -> Service:
+    here = _folder_of(section.path)
+    known = {**variables, "program_name": name, "process_num": "0", "here": here}
 
     def expanded(key: str) -> str:
-        return replaced(_EXPRESSION, section.value(key), lambda match: known.get(match[1], ""))
+        """Return a value; none that only the machine's own environment could complete."""
+        value = section.value(key)
+        if any(match[1] not in known for match in _EXPRESSION.finditer(value)):
+            return ""
+        return replaced(_EXPRESSION, value, lambda match: known[match[1]])
 
     line, _ = section.settings.get("command", (section.line, ""))
     try:

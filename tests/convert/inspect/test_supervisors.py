@@ -59,6 +59,14 @@ user=web
 environment=A="1,2",B=x
 stopsignal=QUIT
 """
+ENVIRONMENT = """
+[supervisord]
+environment=FOLDER="/srv/a b"
+[program:app]
+command=/usr/bin/app "%(ENV_FOLDER)s"
+[program:other]
+command=/usr/bin/other %(ENV_NOT_THERE)s
+"""
 TWO = ONE + "[program:other]\ncommand=/usr/bin/other\n"
 
 
@@ -185,6 +193,12 @@ def test_a_command_that_needs_a_shell_gets_one() -> None:
         "-c",
         "exec /usr/bin/app --port 8080 --name $UNKNOWN",
     )
+
+
+def test_variables_are_those_that_supervisord_itself_is_given() -> None:
+    found = programs({"etc/supervisord.conf": ENVIRONMENT})
+    assert found["app"].start[0].argv == ("/usr/bin/app", "/srv/a b")
+    assert found["other"].start == ()
 
 
 @pytest.mark.parametrize(

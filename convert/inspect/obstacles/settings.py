@@ -14,6 +14,8 @@ from formats.core.entry import Entry, Kind
 _MODULES = re.compile(r"[\w-]+")
 _MODULE_FILES = ("etc/modules", "etc/modules-load.d/*.conf")
 """modules-load.d(5); those of ``/usr/lib`` come with packages, for hardware."""
+_USUAL_MODULES = frozenset({"af_packet", "ipv6"})
+"""Of every Alpine; every host has them."""
 _SCRIPTED_MODULES = ("etc/sysconfig/modules/*.modules", "etc/rc.modules")
 _MODPROBE = re.compile(r"\s*(?:exec\s+)?(?:/sbin/)?(?:modprobe|insmod)\s+(?:-\S+\s+)*(\S+)")
 _OPENRC_MODULES = re.compile(r"\s*modules(?:_\d\w*)?=\"?([^\"]*)")
@@ -48,7 +50,7 @@ def modules(guest: Guest) -> Iterator[Obstacle]:
     """Yield the kernel's modules that the machine loads, and those that are built on it."""
     for entry, number, text in lines_of(guest, _MODULE_FILES):
         match = _MODULES.match(text)
-        if match is not None:
+        if match is not None and match[0] not in _USUAL_MODULES:
             yield obstacle("kernel-module", match[0], Evidence(entry.path, number, "modules"))
     for entry, number, text in lines_of(guest, _SCRIPTED_MODULES):
         match = _MODPROBE.match(text)

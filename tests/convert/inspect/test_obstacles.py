@@ -45,7 +45,7 @@ INTERFACES = "auto eth0\niface eth0 inet static\n  address 192.0.2.10/24\n  gate
 CASES: dict[str, tuple[dict[str, str], list[str]]] = {
     "modules": (
         {
-            "etc/modules": "# comment\nloop\nip_vs rr\n",
+            "etc/modules": "# comment\nloop\nip_vs rr\nipv6\n",
             "etc/modules-load.d/kvm.conf": "; note\nkvm_intel\n",
             "usr/lib/modules-load.d/dist.conf": "lp\n",
             "etc/sysconfig/modules/x.modules": "#!/bin/sh\n/sbin/modprobe -q nf_conntrack\n",

@@ -74,6 +74,7 @@ class Service:
     :ivar kind: systemd's ``Type=``; ``forking`` for a SysV script.
     :ivar start_pre: what runs before.
     :ivar start: more than one only for ``oneshot``.
+    :ivar start_post: what runs once it has started.
     :ivar environment: sorted by name.
     :ivar enabled_by: the link that makes it start.
     :ivar root_dir: what it has for its root folder; None for that of the system.
@@ -89,6 +90,7 @@ class Service:
     enabled_by: Evidence
     start_pre: tuple[Command, ...] = ()
     start: tuple[Command, ...] = ()
+    start_post: tuple[Command, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
     user: str | None = None
     group: str | None = None

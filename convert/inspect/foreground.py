@@ -251,3 +251,5 @@ def _evidence(service: Service, program: Program | None) -> Iterator[str]:
         yield f"not set, since an image config cannot say it: UMask={service.umask}"
     for step in service.start_pre:
         yield f"not run before it: {shlex.join(step.argv)}, {step.evidence}"
+    for step in service.start_post:
+        yield f"not run after it: {shlex.join(step.argv)}, {step.evidence}"

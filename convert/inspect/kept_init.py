@@ -18,6 +18,7 @@ from convert.inspect.facts import Init
 from convert.inspect.guest import Guest
 from convert.inspect.text import can_be_said
 from formats.core.entry import Kind
+from formats.core.limits import KIB
 
 _SHELL = "/bin/sh"
 _SYSTEMD_STOP_SIGNAL = "SIGRTMIN+3"
@@ -36,6 +37,7 @@ _IN_RUNLEVEL = frozenset({"wait", "once", "respawn"})
 _STARTS_AT_ONCE = frozenset({"boot", "once"})
 """Actions that init(8) does not wait for."""
 _FOR_A_CONSOLE = re.compile(r"getty|sulogin|\blogin\b|vtbd|mingetty|/bin/(?:ba|a|da)?sh$")
+_SCRIPT_MAX = 8 * KIB
 _WAIT_FOREVER = "while :; do sleep 86400 & wait $!; done"
 
 
@@ -73,7 +75,7 @@ def kept_init(init: Init, guest: Guest) -> KeptInit:
     if commands is None or not _is_program(guest, _SHELL):
         return KeptInit((init.path,))
     script = _script(commands)
-    if not can_be_said(script):
+    if not can_be_said(script) or len(script) > _SCRIPT_MAX:
         return KeptInit((init.path,))
     why = (
         f"a shell runs what {init.path} would, which cannot end in a container: {commands.evidence}"

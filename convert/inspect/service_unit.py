@@ -69,6 +69,7 @@ class _Reader:
             enabled_by=enabled_by,
             start_pre=tuple(self._commands("ExecStartPre", environment)),
             start=start,
+            start_post=tuple(self._commands("ExecStartPost", environment)),
             environment=tuple(sorted(environment.items())),
             user=self.user,
             group=self.group,

@@ -12,14 +12,21 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from convert.inspect.guest import Guest
 from convert.inspect.shell import Assignment, assignments, assignments_in, whole_lines
 from convert.inspect.text import encoded, replaced
+from formats.core.limits import KIB
 
 _SOURCED = re.compile(r"(?:^|.*[\s;&{])\.\s+[\"']?(/etc/(?:default|sysconfig|conf\.d)/[^\s\"';]+)")
 _RUNNER = re.compile(r"(?:^|[\s;&|!({])(start-stop-daemon|start_daemon|daemon)\s+(\S.*)")
 _VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?-([^${}]{0,256}))?\}|(\w+))")
+_SOURCED_MAX = 16
+_STARTS_MAX = 64
+_COMMAND_MAX = 8 * KIB
+"""Of files, lines and characters: more than any script has."""
+
 _UNKNOWN = "\0"
 _OPERATORS = frozenset("();<>|&{}")
 _WORD_OF_ENVIRONMENT = re.compile(r"[A-Za-z_]\w*=")
@@ -86,11 +93,12 @@ def script_variables(guest: Guest, path: bytes) -> list[Assignment]:
     lines = list(guest.lines(path))
     found: list[Assignment] = []
     known: dict[str, str] = {}
-    start = 0
+    start = count = 0
     for position, (_, line) in enumerate(lines):
         match = None if line.lstrip().startswith("#") else _SOURCED.match(line)
-        if match is None:
+        if match is None or count == _SOURCED_MAX:
             continue
+        count += 1
         _add(found, known, assignments_in(lines[start:position], known))
         sourced = encoded(_expanded(match[1], known))
         _add(found, known, assignments(guest, sourced, known))
@@ -108,12 +116,7 @@ def _add(found: list[Assignment], known: dict[str, str], new: Iterator[Assignmen
 def starts_of(guest: Guest, path: bytes) -> Iterator[Start]:
     """Yield the commands that a script starts, in the order of their lines."""
     known = {item.name: item.value for item in script_variables(guest, path)}
-    for number, line in whole_lines(guest.lines(path)):
-        if line.lstrip().startswith("#"):
-            continue
-        match = _RUNNER.search(" ".join(line.split("\n")))
-        if match is None:
-            continue
+    for number, match in islice(_runners(guest, path), _STARTS_MAX):
         words = _words(match[2], known)
         start = _of_runner(match[1], words, number) if words is not None else None
         if start is not None:
@@ -123,6 +126,14 @@ def starts_of(guest: Guest, path: bytes) -> Iterator[Start]:
         words = _words("$DAEMON $DAEMON_ARGS $DAEMON_OPTS", known)
         if words:
             yield _without_unknown(Start(tuple(words), 1))
+
+
+def _runners(guest: Guest, path: bytes) -> Iterator[tuple[int, re.Match[str]]]:
+    """Yield the lines that start something, or stop it."""
+    for number, line in whole_lines(guest.lines(path)):
+        match = None if line.lstrip().startswith("#") else _RUNNER.search(line.replace("\n", " "))
+        if match is not None:
+            yield number, match
 
 
 def _without_unknown(start: Start) -> Start:
@@ -154,6 +165,8 @@ def _words(text: str, known: dict[str, str]) -> list[str] | None:
     A variable that nothing was seen to set leaves :data:`_UNKNOWN`, as the value of an option say.
     """
     expanded = _expanded(text, known, unknown=_UNKNOWN)
+    if len(expanded) > _COMMAND_MAX:
+        return None
     lexer = shlex.shlex(expanded, posix=True, punctuation_chars=True)
     lexer.whitespace_split = True
     lexer.commenters = ""

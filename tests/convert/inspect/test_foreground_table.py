@@ -159,6 +159,15 @@ def test_what_has_a_root_folder_of_its_own_needs_an_init_system(setting: str) ->
     assert "for its root folder" in found.evidence[0]
 
 
+def test_what_its_unit_runs_before_and_after_it_is_told() -> None:
+    unit = service(
+        "/usr/bin/app", "ExecStartPre=-/usr/bin/other a", "ExecStartPost=/usr/bin/other b"
+    )
+    evidence = decide({"app.service": unit}).evidence
+    assert any(item.startswith("not run before it: /usr/bin/other a, ") for item in evidence)
+    assert any(item.startswith("not run after it: /usr/bin/other b, ") for item in evidence)
+
+
 def test_a_umask_is_told_since_a_config_cannot_say_it() -> None:
     found = decide({"app.service": service("/usr/bin/app", "UMask=0027")})
     assert any("UMask=0027" in sentence for sentence in found.evidence)

@@ -96,6 +96,7 @@ def test_of_runit_the_stages_are_run() -> None:
         ("sysvinit", "", PROGRAMS),
         ("sysvinit", "::::\nx\n", PROGRAMS),
         ("sysvinit", "si::sysinit:/etc/\udc80\n", PROGRAMS),
+        ("sysvinit", "si::sysinit:/etc/init.d/rcS\n" * 1000, PROGRAMS),
         ("runit", "", PROGRAMS),
         ("upstart", SYSV, PROGRAMS),
         ("s6", "", PROGRAMS),

@@ -119,6 +119,18 @@ def test_what_only_a_shell_can_work_out_is_left_alone(line: str) -> None:
     assert [start.argv for start in starts(line + "\n") if start.argv[0]] == []
 
 
+def test_a_script_that_starts_and_reads_without_end_is_read_to_a_limit() -> None:
+    found = starts(
+        "A="
+        + "x" * 100_000
+        + "\n"
+        + ". /etc/default/app\n" * 5000
+        + "start-stop-daemon -S -x /bin/x -- $A\n" * 5000
+    )
+    assert found == []
+    assert len(starts("start-stop-daemon -S -x /bin/x\n" * 5000)) < 100
+
+
 def test_variables_that_name_each_other_do_not_grow_without_end() -> None:
     doubled = "".join(f"A{n}=$A{n - 1}$A{n - 1}\n" for n in range(1, 64))
     found = starts(f"A0=0123456789\n{doubled}start-stop-daemon -S -x /bin/x -- $A63\n")

@@ -228,6 +228,7 @@ POOLS = {
     "/apks/x86_64 (2 apk packages)": media.ALPINE,
     "/ (1 rpm package)": media.SUSE,
     "/extra (1 deb package)": {**media.WINDOWS, "extra/a/b.deb": "x"},
+    "/extra/a (1 apk package)": {**media.WINDOWS, "extra/a/b.apk": "x"},
 }
 
 

@@ -13,7 +13,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 
 _PLAIN_VALUE = re.compile(r"[A-Za-z0-9_./:@%+,=-]+")
-_PATTERN = frozenset("*?[]\\$\"'` \t")
+_PATTERN = frozenset("*?[]\\$\"'`<# \t")
 _AND = " \\\n && "
 COMMAND_BYTES = 64 * 1024
 """Of one ``RUN``: half of what execve(2) takes as one argument."""

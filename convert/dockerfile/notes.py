@@ -107,12 +107,12 @@ def _files(draft: Draft) -> Iterator[str]:
     yield from _section(
         "Settings and files that differ from their packages",
         "They are copied over what the package brings. A newer package may want another form.",
-        (_code(f"/{printable(path)}") for path in sorted(differences.changed)),
+        (_path(path) for path in sorted(differences.changed)),
     )
     yield from _section(
         "What somebody removed",
         "The Dockerfile removes it as well.",
-        (_code(f"/{printable(path)}") for path in differences.removed),
+        (_path(path) for path in differences.removed),
     )
     for placed, name in ((draft.before, SOURCES_ARCHIVE), (draft.after, ARCHIVE)):
         yield from _archived(placed, name)
@@ -131,7 +131,7 @@ def _archived(placed: Placed, name: str) -> Iterator[str]:
     yield from _section(
         f"In {name}",
         "`COPY` would not keep all of their owners, modes, xattrs or names, or they are too many.",
-        (_code(f"/{printable(entry.path)}") for entry in placed.special),
+        (_path(entry.path) for entry in placed.special),
     )
 
 
@@ -141,7 +141,7 @@ def _settings(config: ImageConfig, told: ImageConfig) -> Iterator[str]:
         for item, shown in zip(config.env, told.env, strict=True)
         if item != shown
     ]
-    items = [f"the variable {_code(printable(name))}" for name in names]
+    items = [f"the variable {_code(name)}" for name in names]
     if (config.entrypoint, config.cmd) != (told.entrypoint, told.cmd):
         items.append("the command line, where it says `***`")
     yield from _section("Secrets to give when it runs", "", items)
@@ -156,7 +156,7 @@ def _machine(draft: Draft) -> Iterator[str]:
         "Data",
         "Folders of services are not copied: mount them as volumes, and fill them by the service's"
         " own tools.",
-        (_code(printable(folder.path)) for folder in facts.volumes),
+        (_code(folder.path) for folder in facts.volumes),
     )
     yield from _section(
         "Jobs that nothing starts",
@@ -172,7 +172,7 @@ def _machine(draft: Draft) -> Iterator[str]:
 
 
 def _told(finding: Finding) -> str:
-    where = f"{_code(f'/{printable(finding.path)}')}: " if finding.path else ""
+    where = f"{_path(finding.path)}: " if finding.path else ""
     return f"{where}{_sentence(finding.evidence)}"
 
 
@@ -180,9 +180,17 @@ def _codes(names: Sequence[str]) -> str:
     return ", ".join(map(_code, names))
 
 
+def _path(path: bytes) -> str:
+    return _ticked(f"/{printable(path)}")
+
+
 def _code(text: str) -> str:
-    """Return a guest's text as Markdown that holds no markup: inside of as many ticks as needed."""
-    text = printable(text)
+    """Return a guest's text as Markdown that holds no markup."""
+    return _ticked(printable(text))
+
+
+def _ticked(text: str) -> str:
+    """Return a text inside of as many ticks as needed."""
     ticks = "`"
     while ticks in text:
         ticks += "`"

@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 
+from convert.configuration import LABEL_CREATED, LABEL_SERVICE, LABEL_TITLE, LABEL_VERSION
 from convert.dockerfile import instructions
 from convert.dockerfile.accounts import Line
 from convert.dockerfile.draft import Draft
@@ -35,6 +36,8 @@ _UPDATE_CERTIFICATES = {
 }
 _DEFAULT_STOP = "SIGTERM"
 _REMOVED_AT_ONCE = 100
+_OWN_LABELS = frozenset({LABEL_CREATED, LABEL_SERVICE, LABEL_TITLE, LABEL_VERSION})
+"""What ``convert run`` says of an image of the whole system."""
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
@@ -160,6 +163,11 @@ def _settings(config: ImageConfig, told: ImageConfig) -> Iterator[str]:
         can_be_said = can_be_written(value) and _VARIABLE.fullmatch(name)
         if item == shown and not is_usual and can_be_said:
             yield f"ENV {name}={quoted_value(value)}"
+    for (name, value), shown_label in zip(config.labels, told.labels, strict=True):
+        is_own = name in _OWN_LABELS
+        can_be_said = can_be_written(value) and _VARIABLE.fullmatch(name)
+        if (name, value) == shown_label and not is_own and can_be_said:
+            yield f"LABEL {name}={quoted_value(value)}"
     ports = [port for port in config.exposed_ports if can_be_written(port)]
     if ports:
         yield f"EXPOSE {' '.join(port.removesuffix('/tcp') for port in ports)}"

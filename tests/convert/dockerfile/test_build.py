@@ -112,7 +112,7 @@ def test_the_config_of_the_image_is_what_run_would_write(tmp_path: Path) -> None
         tmp_path / "out",
         *options,
         *("--port", "80", "--port", "53/udp", "--user", "1000:1001", "--workdir", "/srv/$x y"),
-        *("--stop-signal", "SIGQUIT"),
+        *("--stop-signal", "SIGQUIT", "--label", "a.b=it's $HOME"),
     )
     with stand_in(tmp_path) as engine:
         config = built(engine, tmp_path / "out")
@@ -121,5 +121,6 @@ def test_the_config_of_the_image_is_what_run_would_write(tmp_path: Path) -> None
     assert f"ODD={value}" in config["Env"]
     assert set(config["ExposedPorts"]) == {"80/tcp", "53/udp"}
     assert config["User"] == "1000:1001"
+    assert config["Labels"]["a.b"] == "it's $HOME"
     assert config["WorkingDir"] == "/srv/$x y"
     assert config["StopSignal"] in {"SIGQUIT", "3"}

@@ -12,6 +12,7 @@ from convert.inspect.config_files import ConfigLine, config_lines
 from convert.inspect.data_folders import data_folders_of
 from convert.inspect.evidence import Evidence
 from convert.inspect.facts import DataFolder, Facts, Port, RuntimeFolder, Service
+from convert.inspect.first_process import Handler, needed_handler
 from convert.inspect.guest import Guest
 from convert.inspect.ports import ports_of
 from convert.inspect.programs import Program, is_umbrella, program_of, program_position
@@ -92,7 +93,11 @@ def foreground_form(
     user = _user(service, program, accounts)
     if isinstance(user, NeedsInit):
         return user
-    started = _in_shell(program, argv, guest)
+    stop_signal = _signal(service.kill_signal) or (program.stop_signal if program else None)
+    handler = None
+    if program is None and _is_program(guest, _SHELL):
+        handler = needed_handler(guest, argv, service.working_dir, stop_signal)
+    started = _in_shell(program, handler, argv, guest)
     return Form(
         service=service,
         argv=started,
@@ -100,10 +105,10 @@ def foreground_form(
         user=user,
         environment=_environment(service, program, guest),
         ports=ports_of(service, program, facts.sockets, argv, lines),
-        stop_signal=_signal(service.kill_signal) or (program.stop_signal if program else None),
+        stop_signal=stop_signal,
         runtime_folders=_folders(service, program, facts, accounts),
         data=data_folders_of(service, program, argv, lines, guest),
-        evidence=tuple(_evidence(service, program)),
+        evidence=tuple(_evidence(service, program, handler)),
     )
 
 
@@ -154,8 +159,12 @@ def _foreground(
     return (*interpreter, executable, *kept, *program.append)
 
 
-def _in_shell(program: Program | None, argv: tuple[str, ...], guest: Guest) -> tuple[str, ...]:
-    """Return a command as the script of its program's row starts it, where it has one."""
+def _in_shell(
+    program: Program | None, handler: Handler | None, argv: tuple[str, ...], guest: Guest
+) -> tuple[str, ...]:
+    """Return a command as what it needs before it, or the script of its row, starts it."""
+    if handler is not None:
+        return (_SHELL, "-c", handler.script, *argv)
     if program is None or program.shell is None or not _is_program(guest, _SHELL):
         return argv
     needed = program.shell_needs
@@ -239,12 +248,14 @@ def _folders(
     return tuple(found[path] for path in sorted(found))
 
 
-def _evidence(service: Service, program: Program | None) -> Iterator[str]:
+def _evidence(service: Service, program: Program | None, handler: Handler | None) -> Iterator[str]:
     command: Evidence = service.start[0].evidence if service.start else service.evidence
     if program is not None:
         yield f"its command is that of {command}, in the foreground form of {program.name}"
     else:
         yield f"its command is that of {command}, in the foreground by itself ({service.kind})"
+    if handler is not None:
+        yield handler.why
     if service.user is None and program is not None and program.user is not None:
         yield f"no user is stated; {program.name} runs as {program.user} where there is one"
     if service.umask is not None:

@@ -36,6 +36,7 @@ class Workload:
     :ivar volumes: where it keeps its data; patterns.
     :ivar program: matches the beginning of the first process's command: arguments end with NUL.
     :ivar ask: asks it on its port, as another machine would.
+    :ivar exit_code: what it ends with then; 143 where that is the signal itself.
     :ivar last_words: what it logs only when it ends in order; empty where it logs nothing.
     """
 
@@ -46,6 +47,7 @@ class Workload:
     ask: Callable[[Running], str]
     answer: str
     stop_signal: str | None = None
+    exit_code: int = 0
     last_words: str = ""
     workers: str = ""
     volumes: tuple[str, ...] = ()
@@ -107,6 +109,7 @@ class ServedSystem:
     def test_ends_in_order_by_its_own_signal(self, served: Served) -> None:
         assert served.image.config.get("StopSignal") == self.workload.stop_signal
         assert served.stop.is_in_order, served.stop
+        assert served.stop.exit_code == self.workload.exit_code
         assert self.workload.last_words in served.log
 
 
@@ -179,6 +182,7 @@ class TestTomcat(ServedSystem):
         program=r"/usr/lib/jvm/[^\0]+/bin/java\0.*\0org\.apache\.catalina\.startup\.Bootstrap\0start\0",
         ask=lambda container: container.got(8181, "/shop/"),
         answer="42 beans",
+        exit_code=143,
         last_words="Destroying ProtocolHandler",
     )
 
@@ -201,8 +205,8 @@ class TestNodeApplication(ServedSystem):
         systems.NODE_APPLICATION,
         port=8083,
         user="notes",
-        program=r"/usr/bin/node\0server\.js\0",
+        program=r"/bin/sh\0-c\0.*\0/usr/bin/node\0server\.js\0",
         ask=lambda container: container.got(8083, "/"),
         answer="forty-two notes for 997 in /srv/notes",
-        stop_signal="SIGINT",
+        exit_code=143,
     )

@@ -165,12 +165,10 @@ NODE_APPLICATION = System(
         "srv/notes/package.json": '{"name": "notes", "version": "1.2.0", "main": "server.js"}\n',
         "srv/notes/server.js": """\
 const http = require('http');
-const server = http.createServer((request, response) => {
+http.createServer((request, response) => {
   response.setHeader('Connection', 'close');
   response.end(`${process.env.GREETING} for ${process.getuid()} in ${process.cwd()}\\n`);
-});
-process.on('SIGINT', () => server.close(() => process.exit(0)));
-server.listen(process.env.PORT);
+}).listen(process.env.PORT);
 """,
         "etc/default/notes": "PORT=8083\nGREETING='forty-two notes'\n",
         "etc/systemd/system/notes.service": """\
@@ -180,7 +178,6 @@ Group=notes
 EnvironmentFile=-/etc/default/notes
 WorkingDirectory=/srv/notes
 ExecStart=/usr/bin/node server.js
-KillSignal=SIGINT
 
 [Install]
 WantedBy=multi-user.target

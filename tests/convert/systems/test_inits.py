@@ -22,7 +22,7 @@ from tests.support.running import (
     user_of_disk,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 _PING = "PING\r\nQUIT\r\n"
 

@@ -18,7 +18,7 @@ from tests.support.command import succeed
 from tests.support.programs import run
 from tests.support.running import Image, converted, running, user_of_disk
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def image_of(disk: Path, folder: Path) -> Image:

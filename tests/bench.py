@@ -123,12 +123,14 @@ import resource, sys, time
 from pathlib import Path
 from convert.inspect.tree import inspect_tree
 from convert.secrets.scan import find_secrets
+from convert.trees import FilteredTree
 from formats.core.opener import open_artifact
 from formats.core.tree import TreeIndex
 with open_artifact([Path(sys.argv[1])]) as artifact:
     index = next(TreeIndex(node.tree) for node in artifact.walk() if node.tree is not None)
+    known = FilteredTree(index.tree, lambda entry: entry)
     start = time.perf_counter()
-    inspect_tree(index) if sys.argv[2] == "inspection" else find_secrets(index.tree)
+    inspect_tree(index) if sys.argv[2] == "inspection" else find_secrets(known)
     seconds = time.perf_counter() - start
 print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
@@ -147,7 +149,7 @@ def secrets(disk: Disk, out: Path) -> Figure:
 
 
 def _part(disk: Disk, name: str) -> Figure:
-    command = [sys.executable, "-c", _PART, disk.path, name]
+    command: list[str | Path] = [sys.executable, "-c", _PART, disk.path, name]
     done = subprocess.run(command, capture_output=True, check=True, env=_ENVIRONMENT, text=True)
     seconds, peak = done.stdout.split()
     return Figure(float(seconds), float(peak))
@@ -288,7 +290,7 @@ def packages(rounds: int) -> Iterator[bool]:
 
 
 def lived_in(rounds: int) -> Iterator[bool]:
-    """Measure which parts of a run are inspection and the search for secrets, where there is much."""
+    """Measure which parts of a run inspection and the search for secrets are."""
     disk = bench_disks.lived_in()
     limit, *mine = in_turns(rounds, (ours_image, disk), (inspection, disk), (secrets, disk))
     yield report("inspection of 100,000 files, of run", mine[0], limit, 0.15)

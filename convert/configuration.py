@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from convert.inspect.entrypoint import PATH, EntrypointDecision
-from convert.inspect.facts import Facts
+from convert.inspect.facts import DataFolder, Facts
 from convert.machine import machine_labels, machine_ports
 from convert.oci.config import ImageConfig, timestamp
 from convert.oci.descriptor import Platform
@@ -170,6 +170,23 @@ def _ports(
     return options.ports or tuple(dict.fromkeys([*found, *machine_ports(machine), *of_base]))
 
 
+def data_paths(
+    facts: Facts, decision: EntrypointDecision, options: ConvertOptions
+) -> frozenset[str]:
+    """Return the volumes that are not a base's: of what is started, of fstab, those asked for."""
+    found = _data_folders(facts, decision, options)
+    return frozenset((*(folder.path for folder in found), *options.volume_paths))
+
+
+def _data_folders(
+    facts: Facts, decision: EntrypointDecision, options: ConvertOptions
+) -> tuple[DataFolder, ...]:
+    if options.volumes is Volumes.NONE:
+        return ()
+    own = decision.volumes if options.entrypoint is None else ()
+    return (*own, *(folder for folder in facts.volumes if folder.service is None))
+
+
 def _volumes(
     facts: Facts,
     decision: EntrypointDecision,
@@ -178,11 +195,9 @@ def _volumes(
 ) -> dict[str, Reason]:
     """Return the volumes, each with its reason: of what is started, of fstab, of a base."""
     found: dict[str, Reason] = {}
+    for folder in _data_folders(facts, decision, options):
+        found[folder.path] = Reason("volume", folder.path, (str(folder.evidence),))
     if options.volumes is not Volumes.NONE:
-        data = decision.volumes if options.entrypoint is None else ()
-        shared = (folder for folder in facts.volumes if folder.service is None)
-        for folder in (*data, *shared):
-            found[folder.path] = Reason("volume", folder.path, (str(folder.evidence),))
         for path in below.volumes if below is not None else ():
             found.setdefault(path, Reason("volume", path, (_BY_IMAGE,)))
     for path in options.volume_paths:

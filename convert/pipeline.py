@@ -11,7 +11,7 @@ know what would happen makes one and looks at it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from convert.destination import ImageDestination, parse_image
@@ -38,6 +38,7 @@ from formats.core.stacked import StackedTree
 from formats.core.tree import Tree
 
 if TYPE_CHECKING:
+    from convert.data_volumes import ExtractedVolume
     from convert.oci.referrer import Attachment
     from convert.structure import Part
     from convert.verify import Verification
@@ -50,12 +51,14 @@ class Conversion:
     """What :func:`convert_artifact` wrote.
 
     :ivar destination: as it can be given to other tools: ``oci:out:latest``.
+    :ivar volumes: archives with the data that is not in the image: ``--volumes extract``.
     """
 
     destination: str
     image: Image
     compression: Compression
     decisions: Decisions
+    volumes: tuple[ExtractedVolume, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,7 @@ def convert_artifact(
     :raises formats.core.errors.ConvertError: any of its subclasses; nothing is left behind then.
     """
     target = parse_image(destination)
-    how, notes = _compression(target, options)
+    how, notes = compression_for(target, options)
     if options.attach_report:
         check_attachable(target)
     with opened(sources, options, progress) as artifact:
@@ -105,8 +108,13 @@ def convert_artifact(
         if on_plan is not None:
             on_plan(artifact, plan)
         attach = _attached(sources, target, how, plan) if options.attach_report else None
-        image = _write(plan, target, how, options, progress, stdout, attach)
-    return Conversion(str(target), image, how, plan.decisions)
+        volumes, lost = _write_data(plan, target, options)
+        try:
+            image = _write(plan, target, how, options, progress, stdout, attach)
+        except BaseException:
+            _remove_data(volumes)
+            raise
+    return Conversion(str(target), image, how, plan.with_findings(lost).decisions, volumes)
 
 
 def inspect_artifact(
@@ -168,9 +176,13 @@ def verify_artifact(
         )
 
 
-def _compression(
+def compression_for(
     target: ImageDestination, options: ConvertOptions
 ) -> tuple[Compression, list[Finding]]:
+    """Return how layers are compressed, and what is worth knowing about it.
+
+    :raises UsageError: if that cannot be at this destination.
+    """
     codec = options.compression or default_codec(target)
     notes = check_codec(target, codec)
     return compression(codec, options.level), notes
@@ -181,8 +193,26 @@ def _checked_base(plan: Plan, target: ImageDestination) -> Plan:
     if plan.base is None:
         return plan
     notes = check_base(target, plan.base.base())
-    findings = (*plan.decisions.findings, *notes)
-    return replace(plan, decisions=replace(plan.decisions, findings=findings))
+    return plan.with_findings(notes)
+
+
+def _write_data(
+    plan: Plan, target: ImageDestination, options: ConvertOptions
+) -> tuple[tuple[ExtractedVolume, ...], tuple[Finding, ...]]:
+    """Write what goes beside the image; return it, and what its archives cannot hold."""
+    if not plan.data:
+        return (), ()
+    from convert.data_volumes import write_volumes  # noqa: PLC0415 - few ask for it
+
+    limit = options.source_date_epoch
+    return write_volumes(plan.data, target, mtime_limit=limit, limits=options.limits)
+
+
+def _remove_data(volumes: Sequence[ExtractedVolume]) -> None:
+    if volumes:
+        from convert.data_volumes import remove_volumes  # noqa: PLC0415 - likewise
+
+        remove_volumes(volumes)
 
 
 def _write(
@@ -196,9 +226,8 @@ def _write(
 ) -> Image:
     decisions = plan.decisions
     base = plan.base.base() if plan.base is not None else None
-    chunks = encode_tar(plan.tree, mtime_limit=options.source_date_epoch, limits=options.limits)
     return write_image(
-        [LayerInput(chunks, created_by=f"oci-convert {VERSION}: {_what_is_in(decisions)}")],
+        [layer_of(plan, options)],
         plan.config,
         target,
         compression=how,
@@ -209,6 +238,12 @@ def _write(
         budget_bytes=options.limits.total_output_bytes,
         attach=attach,
     )
+
+
+def layer_of(plan: Plan, options: ConvertOptions) -> LayerInput:
+    """Return the layer that a plan makes; it can be written once."""
+    chunks = encode_tar(plan.tree, mtime_limit=options.source_date_epoch, limits=options.limits)
+    return LayerInput(chunks, f"oci-convert {VERSION}: {_what_is_in(plan.decisions)}")
 
 
 def _attached(

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from convert.additions import with_runtime_folders
-from convert.configuration import ConfigDecision, Subject, decide_config
-from convert.content import gather
+from convert.configuration import ConfigDecision, Subject, data_paths, decide_config
+from convert.content import Content, gather
 from convert.inspect.entrypoint import EntrypointDecision
 from convert.inspect.facts import Facts
 from convert.layers.representable import fit_layer
 from convert.losses import losses_in, totals
 from convert.oci.config import ImageConfig
-from convert.options import ConvertOptions
+from convert.options import ConvertOptions, Volumes
 from convert.rules.ledger import Treated
-from convert.rules.normalise import normalise
+from convert.rules.normalise import Normalised, normalise
 from convert.secrets.identity import rules_left_out
 from convert.secrets.shown import (
     look_for_secrets,
@@ -25,7 +25,8 @@ from convert.secrets.shown import (
     masked_facts,
     masked_findings,
 )
-from convert.workload import decide_workload, inspect_content
+from convert.workload import decide_services, decide_workload, inspect_content
+from formats.core.errors import UnsupportedError
 from formats.core.finding import Finding
 from formats.core.machine import Machine
 from formats.core.opener import Artifact
@@ -34,7 +35,12 @@ from formats.core.package import Package
 from formats.core.tree import Tree, TreeIndex
 
 if TYPE_CHECKING:
+    from convert.data_volumes import DataVolume
     from convert.images.opening import OpenedImage
+
+
+_TOLD = 5
+"""Services in one message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,8 @@ class Plan:
     :ivar base: the image that the tree's layer is put on.
     :ivar config: as the image gets it, with values that are not to be shown.
     :ivar treated: every path that the rules of the profile dropped or changed.
+    :ivar data: what is written beside the image instead of into it.
+    :ivar guest: what inspection saw.
     """
 
     tree: Tree
@@ -87,6 +95,13 @@ class Plan:
     config: ImageConfig
     decisions: Decisions
     treated: tuple[Treated, ...] = ()
+    data: tuple[DataVolume, ...] = ()
+    guest: TreeIndex | None = None
+
+    def with_findings(self, more: Sequence[Finding]) -> Plan:
+        """Return the plan with more findings at the end."""
+        findings = (*self.decisions.findings, *more)
+        return replace(self, decisions=replace(self.decisions, findings=findings))
 
 
 def make_plan(
@@ -101,49 +116,123 @@ def make_plan(
     :param notes: findings from before it was opened.
     :param needs_platform: an image has to name one; a tree by itself does without.
     """
+    ground = _surveyed(artifact, options, notes)
+    entrypoint, lacks = decide_workload(ground.content, ground.facts, ground.whole, options.service)
+    init = entrypoint.init if options.entrypoint is None else None
+    layer = _laid_out(ground, [entrypoint], options, init)
+    return _planned(ground, layer, entrypoint, options, lacks, needs_platform=needs_platform)
+
+
+def make_plans(
+    artifact: Artifact, options: ConvertOptions, notes: Sequence[Finding] = ()
+) -> tuple[Plan, ...]:
+    """Decide the same where each workload gets an image of its own; all have the same tree.
+
+    :raises UnsupportedError: if none can run by itself.
+    """
+    ground = _surveyed(artifact, options, notes)
+    entrypoints, losers = decide_services(ground.content, ground.facts, ground.whole)
+    if not entrypoints:
+        why = "; ".join(f"{loser.name}: {loser.reason}" for loser in losers[:_TOLD])
+        raise UnsupportedError(
+            f"there is no service that could be split off{f' ({why})' if why else ''}",
+            origin=ground.content.tree.origin,
+            hint="leave --split out, or say what to start: --entrypoint",
+        )
+    layer = _laid_out(ground, entrypoints, options, None)
+    return tuple(_planned(ground, layer, entrypoint, options) for entrypoint in entrypoints)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """What there is before anything is decided."""
+
+    content: Content
+    whole: TreeIndex
+    index: TreeIndex
+    facts: Facts
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _LaidOut:
+    """The tree of the layer, and what was done to it."""
+
+    tree: Tree
+    entries: int
+    content_bytes: int
+    data: tuple[DataVolume, ...]
+    normalised: Normalised
+    findings: tuple[Finding, ...]
+
+
+def _surveyed(artifact: Artifact, options: ConvertOptions, notes: Sequence[Finding]) -> _Ground:
     content = gather(artifact, options)
     whole = TreeIndex(content.whole, options.limits)
     index = whole if content.base is None else TreeIndex(content.tree, options.limits)
     facts = inspect_content(content, whole)
-    entrypoint, lacks = decide_workload(content, facts, whole, options.service)
+    findings = (*notes, *artifact.findings, *content.findings, *facts.findings)
+    return _Ground(content, whole, index, facts, findings)
+
+
+def _laid_out(
+    ground: _Ground,
+    entrypoints: Sequence[EntrypointDecision],
+    options: ConvertOptions,
+    init: str | None,
+) -> _LaidOut:
+    """Return the tree of the layer, with what all that is started from it needs."""
     normalised = normalise(
-        index,
+        ground.index,
         profile=options.profile,
         keep=(*options.keep, *rules_left_out(options.secrets)),
         drop=options.drop,
-        mount_points=content.mount_points,
-        init=entrypoint.init if options.entrypoint is None else None,
+        mount_points=ground.content.mount_points,
+        init=init,
     )
-    tree, additions = with_runtime_folders(normalised.tree, entrypoint.runtime_folders)
+    needed = {folder.path: folder for item in entrypoints for folder in item.runtime_folders}
+    tree, additions = with_runtime_folders(normalised.tree, tuple(needed.values()))
+    data: tuple[DataVolume, ...] = ()
+    taken: tuple[Finding, ...] = ()
+    if options.volumes is Volumes.EXTRACT:
+        from convert.data_volumes import set_apart  # noqa: PLC0415 - few ask for it
+
+        paths = {path for item in entrypoints for path in data_paths(ground.facts, item, options)}
+        tree, data, taken = set_apart(tree, sorted(paths), options.limits)
     fitted = fit_layer(tree)
     entries, content_bytes = totals(fitted.tree)
+    findings = (*additions, *normalised.notes, *taken, *fitted.findings)
+    return _LaidOut(fitted.tree, entries, content_bytes, data, normalised, findings)
+
+
+def _planned(
+    ground: _Ground,
+    layer: _LaidOut,
+    entrypoint: EntrypointDecision,
+    options: ConvertOptions,
+    lacks: Sequence[Finding] = (),
+    *,
+    needs_platform: bool = True,
+) -> Plan:
+    """Return the plan of one image with this layer."""
+    content, facts, normalised = ground.content, ground.facts, layer.normalised
     config = decide_config(
         facts,
         entrypoint,
         options,
         Subject(
             content.tree.origin,
-            _created(fitted.tree, options),
+            _created(layer.tree, options),
             content.machine,
             content.packages[0] if content.packages else None,
             content.config_below,
             needs_platform,
         ),
     )
-    secrets, mask = look_for_secrets(fitted.tree, config.config, options)
-    findings = (
-        *notes,
-        *artifact.findings,
-        *content.findings,
-        *facts.findings,
-        *lacks,
-        *additions,
-        *normalised.notes,
-        *fitted.findings,
-        *secrets,
-    )
+    secrets, mask = look_for_secrets(layer.tree, config.config, options)
+    findings = (*ground.findings, *lacks, *layer.findings, *secrets)
     return Plan(
-        fitted.tree,
+        layer.tree,
         content.base,
         config.config,
         Decisions(
@@ -155,12 +244,14 @@ def make_plan(
             facts=masked_facts(facts, mask),
             entrypoint=masked_entrypoint(entrypoint, mask),
             config=masked_decision(config, mask),
-            entries=entries,
-            content_bytes=content_bytes,
+            entries=layer.entries,
+            content_bytes=layer.content_bytes,
             applied=normalised.findings,
             findings=masked_findings(findings, mask),
         ),
         normalised.treated,
+        layer.data,
+        ground.whole,
     )
 
 

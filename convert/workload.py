@@ -13,7 +13,13 @@ from convert.inspect.arch import (
     architecture_of_packages,
     architecture_of_programs,
 )
-from convert.inspect.entrypoint import PATH, EntrypointDecision, decide_entrypoint
+from convert.inspect.entrypoint import (
+    PATH,
+    EntrypointDecision,
+    Loser,
+    decide_each,
+    decide_entrypoint,
+)
 from convert.inspect.evidence import Evidence
 from convert.inspect.facts import Architecture, Facts, Service
 from convert.inspect.guest import Guest
@@ -89,6 +95,16 @@ def decide_workload(
         if config.entrypoint or config.cmd:
             decision = _of_config(config, f"{decision.evidence[0]}; as in the base image")
     return decision, ()
+
+
+def decide_services(
+    content: Content, facts: Facts, whole: TreeIndex
+) -> tuple[tuple[EntrypointDecision, ...], tuple[Loser, ...]]:
+    """Return what is started in a container of its own each, and the services that are not."""
+    if content.nature is Nature.PACKAGES:
+        new = {entry.path for entry in content.tree.entries()}
+        return decide_each(facts, whole, is_meant=lambda service: service.enabled_by.path in new)
+    return decide_each(facts, whole)
 
 
 def _as_after_from(decision: EntrypointDecision, base: OpenedImage | None) -> EntrypointDecision:

@@ -24,8 +24,10 @@ from convert.cli.output import (
 )
 from convert.cli.progress import TerminalProgress
 from convert.cli.wanted import wanted_options
+from formats.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from convert.options import ConvertOptions
     from convert.plan import Plan
     from convert.preview import Preview
     from formats.core.opener import Artifact
@@ -62,6 +64,17 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Store the JSON beside the image, as an artifact that refers to it.",
 )
+@click.option(
+    "--split",
+    is_flag=True,
+    help="One image for each service, over the same layers, and a compose file.",
+)
+@click.option(
+    "--compose",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where --split writes the compose file.  [default: compose.yaml beside the layout]",
+)
 @json_option
 @quiet_option
 def run_command(
@@ -70,6 +83,8 @@ def run_command(
     destination: str,
     report: Path | None,
     report_html: Path | None,
+    split: bool,
+    compose: Path | None,
     as_json: bool,
     quiet: bool,
     **options: object,
@@ -86,6 +101,16 @@ def run_command(
     from convert.pipeline import convert_artifact
 
     wanted = wanted_options(options)
+    if split:
+        if report_html is not None or wanted.attach_report or wanted.service is not None:
+            raise UsageError(
+                "--split goes with none of --report-html, --attach-report and --service",
+                hint="convert a service by itself for these: --service NAME",
+            )
+        _run_split(sources, destination, wanted, compose, report, as_json=as_json, quiet=quiet)
+        return
+    if compose is not None:
+        raise UsageError("--compose is for --split", hint="leave it out, or add --split")
     output = binary_stdout(destination, as_json=as_json)
     previews: list[Preview] = []
 
@@ -120,3 +145,32 @@ def run_command(
         from convert.cli.summary import summary_of_run
 
         click.echo("\n".join(summary_of_run(done)), err=output is not None)
+
+
+def _run_split(
+    sources: tuple[str, ...],
+    destination: str,
+    wanted: ConvertOptions,
+    compose: Path | None,
+    report: Path | None,
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    from convert.services.split import split_services
+
+    with TerminalProgress(enabled=not quiet) as progress:
+        done = split_services(sources, destination, wanted, compose=compose, progress=progress)
+    if report is not None or as_json:
+        from convert.report.divided import SplitDocument
+
+        document = SplitDocument.of(sources, done)
+        if report is not None:
+            write_report(report, document)
+        if as_json:
+            emit_document(document)
+            return
+    if not quiet:
+        from convert.cli.summary import summary_of_split
+
+        click.echo("\n".join(summary_of_split(done)))

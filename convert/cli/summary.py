@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from convert.cli.found import found_lines
 from convert.cli.output import table, wrapped
@@ -23,6 +25,10 @@ from formats.core.machine import Machine
 from formats.core.origin import printable
 from formats.core.package import Package
 from formats.core.reader import Role
+
+if TYPE_CHECKING:
+    from convert.data_volumes import ExtractedVolume
+    from convert.services.split import Split
 
 _FINDINGS_SHOWN = 8
 _NAMES_SHOWN = 4
@@ -51,10 +57,42 @@ def summary_of_run(done: Conversion) -> list[str]:
                     ("digest", str(image.digest)),
                     ("platform", str(image.platform)),
                     ("size", f"{human_size(image.size)} of {human_size(content)}, {stored}"),
+                    *_archives(done.volumes),
                 ]
             )
         ),
     ]
+
+
+def _archives(volumes: Sequence[ExtractedVolume]) -> Iterator[tuple[str, str]]:
+    for volume in volumes:
+        size = human_size(volume.content_bytes)
+        yield "volume", f"{printable(volume.path)} is in {volume.file}, {size}"
+
+
+def summary_of_split(done: Split) -> list[str]:
+    """Return the lines that ``convert run --split`` ends with."""
+    lines: list[str] = []
+    for item in done.images:
+        conversion = item.conversion
+        config = conversion.decisions.config.config
+        command = shlex.join((*(config.entrypoint or ()), *(config.cmd or ())))
+        rows = [("digest", str(conversion.image.digest)), ("runs", printable(command))]
+        if config.exposed_ports:
+            rows.append(("ports", ", ".join(config.exposed_ports)))
+        lines += [conversion.destination, *_indented(table(rows))]
+    shared = done.images[0].conversion
+    for name, text in _archives(shared.volumes):
+        lines += wrapped(f"{name}  ", text)
+    for name, why in done.left_out.items():
+        if name in _workloads(shared.decisions):
+            lines += wrapped("! ", f"{printable(name)} has no image: {printable(why)}")
+    return [*lines, f"compose file: {done.compose}"]
+
+
+def _workloads(decisions: Decisions) -> frozenset[str]:
+    services = decisions.facts.services
+    return frozenset(item.name for item in services if item.not_workload is None)
 
 
 def summary_of_export(done: Export) -> list[str]:

@@ -43,6 +43,7 @@ class EntrypointDecision:
     :ivar entrypoint: the program; with ``cmd`` as its arguments, which a user may replace.
     :ivar user: ``uid`` or ``uid:gid``; None for root.
     :ivar env: ``PATH`` always; sorted by name.
+    :ivar local_ports: those that only the machine itself can reach.
     :ivar service: the service that was chosen; None for an init system or a shell.
     :ivar init: the init system that stays, by its name; None where none does.
     :ivar runtime_folders: what has to be in the tree for it to start.
@@ -58,6 +59,7 @@ class EntrypointDecision:
     working_dir: str | None = None
     env: tuple[tuple[str, str], ...] = (("PATH", PATH),)
     ports: tuple[Port, ...] = ()
+    local_ports: tuple[Port, ...] = ()
     stop_signal: str | None = None
     service: str | None = None
     init: str | None = None
@@ -239,6 +241,7 @@ def _one_service(form: Form, is_what: str = "the only workload") -> EntrypointDe
         working_dir=_folder_name(service.working_dir),
         env=tuple(sorted(environment.items())),
         ports=tuple(port for port in form.ports if not port.is_local),
+        local_ports=tuple(port for port in form.ports if port.is_local),
         stop_signal=form.stop_signal,
         service=service.name,
         runtime_folders=form.runtime_folders,

@@ -180,11 +180,12 @@ class ArchiveOutput:
             self._pad()
         self._layers.append(name)
 
-    def commit(self, documents: ImageDocuments) -> None:
-        """Make the archive appear at the destination.
+    def commit(self, *images: ImageDocuments) -> None:
+        """Make the archive appear at the destination; it holds one image.
 
         :raises OutputError: if that fails; then there is no file.
         """
+        (documents,) = images
         for name, content in self._arrangement.tail(documents, self._layers):
             self._add(name, content)
         self._tar.write(_END)

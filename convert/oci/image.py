@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from convert.oci.config import History
@@ -85,6 +86,17 @@ class ImageDocuments:
     def index(self, old: Mapping[str, JsonValue] | None = None) -> bytes:
         """Return an index with the image and what refers to it; see :func:`with_entry`."""
         return with_entry(old, self.entry, [referrer.entry for referrer in self.referrers])
+
+
+def index_with(
+    images: Iterable[ImageDocuments], old: Mapping[str, JsonValue] | None = None
+) -> bytes:
+    """Return an index with all of some images, added one after the other."""
+    data = b""
+    for documents in images:
+        data = documents.index(old)
+        old = json.loads(data)
+    return data
 
 
 @dataclass(frozen=True, slots=True)

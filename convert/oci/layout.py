@@ -14,7 +14,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +22,7 @@ from typing import BinaryIO, Self
 
 from convert.oci.digest import ALGORITHM, Digest
 from convert.oci.documents import DOCUMENT_BYTES, JsonValue, decode, encode
-from convert.oci.image import ImageDocuments, Layer
+from convert.oci.image import ImageDocuments, Layer, index_with
 from convert.oci.manifest import parse_index
 from convert.staging import (
     Staging,
@@ -95,16 +95,17 @@ class LayoutOutput:
     def _layer_path(self) -> Path:
         return self._image / BLOBS / f"layer-{self._layers}"
 
-    def commit(self, documents: ImageDocuments) -> None:
-        """Make the image appear at the destination.
+    def commit(self, *images: ImageDocuments) -> None:
+        """Make the images appear at the destination, all at once.
 
         :raises OutputError: if that fails; then no image was added.
         """
         try:
-            for data in documents.blobs():
-                self._put(BLOBS / Digest.of(data).encoded, data)
-            if not (self._is_new and self._publish_whole(documents)):
-                self._merge(documents)
+            for documents in images:
+                for data in documents.blobs():
+                    self._put(BLOBS / Digest.of(data).encoded, data)
+            if not (self._is_new and self._publish_whole(images)):
+                self._merge(images)
         except OSError as error:
             raise self._staging.failure(error) from error
 
@@ -116,10 +117,10 @@ class LayoutOutput:
             file.write(data)
             file.sync()
 
-    def _publish_whole(self, documents: ImageDocuments) -> bool:
+    def _publish_whole(self, images: Sequence[ImageDocuments]) -> bool:
         """Rename the staged layout into place; False if there is one by now."""
         self._put(Path(LAYOUT_FILE), LAYOUT_DOCUMENT)
-        self._put(Path(INDEX_FILE), documents.index())
+        self._put(Path(INDEX_FILE), index_with(images))
         for folder in (self._image / BLOBS, self._image / BLOBS.parent, self._image):
             sync_folder(folder)
         try:
@@ -132,14 +133,14 @@ class LayoutOutput:
         sync_folder(self.folder.parent)
         return True
 
-    def _merge(self, documents: ImageDocuments) -> None:
-        """Add the staged image to the layout that is there."""
+    def _merge(self, images: Sequence[ImageDocuments]) -> None:
+        """Add the staged images to the layout that is there."""
         with _locked(self.folder, self._shown):
             if not (self.folder / LAYOUT_FILE).exists():
                 self._put(Path(LAYOUT_FILE), LAYOUT_DOCUMENT)
                 (self._image / LAYOUT_FILE).replace(self.folder / LAYOUT_FILE)
             self._move_blobs()
-            index = documents.index(_read_index(self.folder, self._shown))
+            index = index_with(images, _read_index(self.folder, self._shown))
             self._put(Path(INDEX_FILE), index)
             (self._image / INDEX_FILE).replace(self.folder / INDEX_FILE)
             sync_folder(self.folder)

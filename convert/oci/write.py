@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -71,8 +71,8 @@ class ImageOutput(Protocol):
         """Say what the layer was that was written last."""
         ...
 
-    def commit(self, documents: ImageDocuments) -> None:
-        """Make the image appear."""
+    def commit(self, *images: ImageDocuments) -> None:
+        """Make the images appear, all at once; where only one has room, there is one."""
         ...
 
 
@@ -177,6 +177,41 @@ def write_image(  # noqa: PLR0913 - all but three are named
     :raises UsageError: for no layer, more than 127, or where nothing can be attached.
     :raises CorruptError: if a base's layer changed since it was verified.
     """
+    (image,) = write_images(
+        layers,
+        [(config, destination)],
+        compression=compression,
+        base=base,
+        jobs=jobs,
+        progress=progress,
+        stdout=stdout,
+        budget_bytes=budget_bytes,
+        attach=attach,
+    )
+    return image
+
+
+def write_images(  # noqa: PLR0913 - all but two are named
+    layers: Iterable[LayerInput],
+    images: Sequence[tuple[ImageConfig, ImageDestination]],
+    *,
+    compression: Compression,
+    base: Base | None = None,
+    jobs: int = 1,
+    progress: Progress | None = None,
+    stdout: BinaryIO | None = None,
+    budget_bytes: int = DEFAULT_LIMITS.total_output_bytes,
+    attach: Callable[[Image], Attachment] | None = None,
+) -> tuple[Image, ...]:
+    """Write images of the same layers, which are written once; see :func:`write_image`.
+
+    :param images: the config of each, and where it goes; several go into one layout.
+    :raises ValueError: for no image, or several that are not of one layout.
+    """
+    config, destination = images[0]
+    folders = {where.folder for _, where in images if isinstance(where, LayoutDestination)}
+    if len(images) > 1 and len(folders) != 1:
+        raise ValueError("several images go into one layout")
     check_codec(destination, compression.codec)
     if attach is not None:
         check_attachable(destination)
@@ -200,12 +235,21 @@ def write_image(  # noqa: PLR0913 - all but three are named
             output.name_layer(written[-1])
         if not written:
             raise UsageError("an image needs a layer")
-        image, documents = _documents([*below, *written], config, destination, base)
+        made = [_documents([*below, *written], own, where, base) for own, where in images]
         if attach is not None:
-            referrer = refer(attach(image), image.manifest, config.created)
-            documents = replace(documents, referrers=(referrer,))
-        output.commit(documents)
-    return image
+            made = [_with_attached(image, documents, attach, config) for image, documents in made]
+        output.commit(*(documents for _, documents in made))
+    return tuple(image for image, _ in made)
+
+
+def _with_attached(
+    image: Image,
+    documents: ImageDocuments,
+    attach: Callable[[Image], Attachment],
+    config: ImageConfig,
+) -> tuple[Image, ImageDocuments]:
+    referrer = refer(attach(image), image.manifest, config.created)
+    return image, replace(documents, referrers=(referrer,))
 
 
 def _copy_base(base: Base, destination: ImageDestination, output: ImageOutput) -> list[Layer]:

@@ -12,6 +12,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from convert.data_volumes import ExtractedVolume
 from convert.export import Export
 from convert.inspect.facts import Facts
 from convert.oci.problems import Code
@@ -26,6 +27,7 @@ from convert.version import DISTRIBUTION, VERSION
 from formats.core.errors import ConvertError
 from formats.core.finding import Finding
 from formats.core.machine import Machine
+from formats.core.origin import printable
 
 DOCUMENT_VERSION: Literal[1] = 1
 
@@ -263,6 +265,37 @@ class ImageDocument(_Document):
     size: int = Field(description="bytes that a client has to fetch")
     layers: list[LayerDocument]
 
+    @classmethod
+    def of(cls, done: Conversion) -> Self:
+        """Return the document of the image that a conversion wrote."""
+        image = done.image
+        return cls(
+            destination=done.destination,
+            digest=str(image.digest),
+            config_digest=str(image.config.digest),
+            platform=str(image.platform),
+            size=image.size,
+            layers=[
+                LayerDocument(
+                    digest=str(layer.digest),
+                    diff_id=str(layer.diff_id),
+                    media_type=layer.descriptor.media_type,
+                    size=layer.descriptor.size,
+                    uncompressed_size=layer.uncompressed_size,
+                )
+                for layer in image.layers
+            ],
+        )
+
+
+class VolumeDocument(_Document):
+    """A data folder whose content was written beside the image."""
+
+    path: str
+    file: str
+    entries: int
+    content_bytes: int
+
 
 class RunDocument(_Document):
     """Result of ``convert run``."""
@@ -271,31 +304,16 @@ class RunDocument(_Document):
     tool: str = f"{DISTRIBUTION} {VERSION}"
     sources: list[str]
     image: ImageDocument
+    volumes: list[VolumeDocument] = Field(description="archives of data folders, beside the image")
     decisions: DecisionsDocument
 
     @classmethod
     def of(cls, sources: Iterable[str], done: Conversion) -> Self:
         """Return the document of a conversion."""
-        image = done.image
         return cls(
             sources=list(sources),
-            image=ImageDocument(
-                destination=done.destination,
-                digest=str(image.digest),
-                config_digest=str(image.config.digest),
-                platform=str(image.platform),
-                size=image.size,
-                layers=[
-                    LayerDocument(
-                        digest=str(layer.digest),
-                        diff_id=str(layer.diff_id),
-                        media_type=layer.descriptor.media_type,
-                        size=layer.descriptor.size,
-                        uncompressed_size=layer.uncompressed_size,
-                    )
-                    for layer in image.layers
-                ],
-            ),
+            image=ImageDocument.of(done),
+            volumes=_volumes(done.volumes),
             decisions=DecisionsDocument.of(done.decisions),
         )
 
@@ -390,6 +408,18 @@ class VerifyDocument(_Document):
             ],
             problem_count=found.problem_count,
         )
+
+
+def _volumes(volumes: Iterable[ExtractedVolume]) -> list[VolumeDocument]:
+    return [
+        VolumeDocument(
+            path=printable(item.path),
+            file=str(item.file),
+            entries=item.entries,
+            content_bytes=item.content_bytes,
+        )
+        for item in volumes
+    ]
 
 
 def _findings(findings: Iterable[Finding]) -> list[FindingDocument]:

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from convert.options import ConvertOptions
 from convert.report import documents
+from convert.report.divided import SplitDocument
 from convert.report.drafted import DockerfileDocument
 from convert.report.planned import PlanDocument
 
@@ -21,8 +22,9 @@ DOCUMENTS: Final[dict[str, type[BaseModel]]] = {
     "export": documents.ExportDocument,
     "dockerfile": DockerfileDocument,
     "verify": documents.VerifyDocument,
+    "split": SplitDocument,
 }
-"""What ``--json`` prints, by command."""
+"""What ``--json`` prints, by command; ``split`` is for ``run --split``."""
 
 
 def json_schema(name: str) -> dict[str, object]:

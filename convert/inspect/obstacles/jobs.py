@@ -27,9 +27,9 @@ def jobs(guest: Guest, facts: Facts, installed: Installed) -> Iterator[Obstacle]
     for job in facts.jobs:
         told.add(job.evidence.path)
         target = guest.index.resolve(job.evidence.path)
-        if target is None or not installed.owns(target.path):
-            what = f"{job.time} {job.user}: {job.command}"
-            yield obstacle("job", what, job.evidence)
+        if target is not None and (installed.owns(target.path) or _is_plumbing(target)):
+            continue
+        yield obstacle("job", f"{job.time} {job.user}: {job.command}", job.evidence)
     for name in facts.timers:
         file = _file(guest, name)
         if file is None or file.path in told or installed.owns(file.path) or plumbing_of(name):
@@ -41,6 +41,12 @@ def jobs(guest: Guest, facts: Facts, installed: Installed) -> Iterator[Obstacle]
         if time is not None:
             evidence = Evidence(time.path, time.line, "systemd-timer")
             yield obstacle("job", f"{time.key}={time.value}: {starts}", evidence)
+
+
+def _is_plumbing(file: Entry) -> bool:
+    """Tell whether a file is a timer that keeps a machine in order."""
+    name = file.name.decode("utf-8", "replace")
+    return name.endswith(".timer") and plumbing_of(name.removesuffix(".timer")) is not None
 
 
 def _file(guest: Guest, name: str) -> Entry | None:

@@ -26,6 +26,8 @@ _DEVICE = re.compile(
     r"|console|ptmx|pts|log\b|tcp/|udp/|initctl)[\w./-]+"
 )
 _SETTING = re.compile(r"[\w./-]+")
+_KNOWN_MAX = 64
+"""Addresses and devices: each line of a service is searched for all of them."""
 _LINES_MAX = 5000
 _TEXT_MAX = 4096
 
@@ -56,7 +58,7 @@ def identity(guest: Guest) -> Identity:
         pattern = re.compile(row["pattern"])
         for entry, number, text in lines_of(guest, row["files"]):
             match = pattern.match(text[:_TEXT_MAX])
-            if match is None:
+            if match is None or len(addresses) + len(interfaces) >= _KNOWN_MAX:
                 continue
             evidence = Evidence(entry.path, number, "network-set-up")
             if match["interface"] and match["interface"] != "lo":

@@ -259,3 +259,13 @@ def test_any_bytes_in_a_detail_give_text_that_json_can_hold(path: str, content: 
     facts = inspect_tree(index_of({path: content}))
     found = FoundDocument.of(facts)
     found.model_dump_json().encode()
+
+
+def test_a_machine_of_very_many_addresses_is_searched_for_a_few() -> None:
+    lines = b"".join(b"address 10.%d.%d.1\n" % (n // 250, n % 250) for n in range(40_000))
+    unit = service("/usr/bin/app", *(f"Environment=A{n}=10.0.{n % 250}.1" for n in range(5000)))
+    files = {**app(unit.encode()), "etc/network/interfaces": lines}
+    started = time.monotonic()
+    facts = inspect_tree(index_of(files))
+    assert time.monotonic() - started < SECONDS / 3
+    assert len([item for item in facts.obstacles if item.kind == "address"]) == 64

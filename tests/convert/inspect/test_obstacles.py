@@ -314,6 +314,7 @@ def test_timers_are_told_but_for_those_that_keep_a_machine_in_order() -> None:
         "logrotate.timer": "[Timer]\nOnCalendar=daily\n",
     }
     files = {
+        f"{UNITS}/logrotate.service": service("/usr/bin/app", "Type=oneshot"),
         f"{UNITS}/timers.target": "[Unit]\nDescription=x\n",
         f"{UNITS}/multi-user.target": "[Unit]\nWants=timers.target\n",
         "var/lib/dpkg/info/p.list": "/.\n/lib/systemd/system/packaged.timer\n",

@@ -189,3 +189,27 @@ def test_without_the_tool_for_keys_remote_login_is_started_as_it_is() -> None:
     more = SYSTEM + "f 755 0:0 usr/sbin/sshd x\n"
     found = decide({"ssh.service": service("/usr/sbin/sshd -D")}, more=more)
     assert found.entrypoint == ("/usr/sbin/sshd",)
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("/usr/sbin/httpd -p 81", ["/usr/sbin/httpd", "-p", "81", "-f"]),
+        ("/usr/sbin/httpd -vf -p 81", ["/usr/sbin/httpd", "-vf", "-p", "81"]),
+        ("/usr/sbin/telnetd -p 81", ["/usr/sbin/telnetd", "-p", "81", "-F"]),
+        ("/usr/sbin/inetd /etc/i.conf", ["/usr/sbin/inetd", "/etc/i.conf", "-f"]),
+    ],
+)
+def test_names_of_busybox_have_its_own_options(command: str, expected: list[str]) -> None:
+    applet = f"f 755 0:0 bin/busybox x\nl 777 0:0 {expected[0].lstrip('/')} /bin/busybox\n"
+    found = decide({"app.service": service(command, FORKING)}, more=SYSTEM + applet)
+    assert [*found.entrypoint, *found.cmd] == expected
+
+
+def test_of_busybox_cron_is_started_by_a_shell_as_it_has_no_handler() -> None:
+    applet = "f 755 0:0 bin/busybox x\nl 777 0:0 usr/sbin/crond /bin/busybox\n"
+    jobs = {"etc/crontabs/root": "0 0 * * * /usr/bin/app\n"}
+    unit = service("/usr/sbin/crond -b -c /etc/crontabs", FORKING)
+    found = decide({"crond.service": unit}, jobs, SYSTEM + applet)
+    assert found.entrypoint[-1] == "/usr/sbin/crond"
+    assert found.cmd == ("-c", "/etc/crontabs", "-f")

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from convert.dockerfile.wanted import Wanted, not_needed_by
 from formats.core.package import Package, PackageSystem
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._@-]*(?:[<>=~]+[A-Za-z0-9+._~-]+)?")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*(?:[@<>=~]+[A-Za-z0-9+._~-]+){0,2}")
 _REQUIRED, _IMPORTANT = "required", "important"
 """Priorities of Debian Policy, 2.5: what official images have, and what debootstrap(8) adds."""
 _NO_ARCHITECTURE = frozenset({"all", "noarch", "any", ""})

@@ -150,6 +150,7 @@ class _Search:
             b"": _patterns(around).start()
         }
         self._left_out: dict[tuple[bytes, str], _Tally] = {}
+        self._in_volumes: dict[bytes, _Tally] = {}
         self._elsewhere: dict[bytes, _Tally] = {}
         self._templates: frozenset[bytes] | None = None
 
@@ -164,7 +165,7 @@ class _Search:
         if entry.path in self._around.treated:
             return
         if (entry.path + b"/").startswith(self._data):
-            self._leave(entry, "it is data of a service, which belongs into a volume")
+            self._count_data(entry)
             return
         owner = self._originals.owners.get(entry.path)
         is_asked = owner is not None or _is_peoples(entry.path)
@@ -172,7 +173,7 @@ class _Search:
         if entry.kind is Kind.FOLDER:
             if owner is None and group is None and is_asked and not self._is_there(entry.path):
                 self.entries.append(entry)
-        elif group is not None and group.quiet:
+        elif group is not None and _is_quiet(group, entry):
             return
         elif owner is not None:
             self._take_packaged(entry, owner, group)
@@ -217,6 +218,11 @@ class _Search:
         if entry.kind is not Kind.FOLDER:
             self._left_out.setdefault((entry.parent, why), _Tally()).add(entry)
 
+    def _count_data(self, entry: Entry) -> None:
+        if entry.kind is not Kind.FOLDER:
+            folder = next(item for item in self._data if (entry.path + b"/").startswith(item))
+            self._in_volumes.setdefault(folder.rstrip(b"/"), _Tally()).add(entry)
+
     def _count_elsewhere(self, entry: Entry) -> None:
         if entry.kind in _FILES and entry.size and not _matches(_kept_by_programs(), entry.path):
             folder = b"/".join(entry.parent.split(b"/")[:3])
@@ -236,6 +242,9 @@ class _Search:
                 yield from (Finding(LEFT_OUT, path, Action.DROPPED, why) for path in tally.few)
             else:
                 yield Finding(LEFT_OUT, folder, Action.DROPPED, f"{why}; {tally} in it")
+        for folder, tally in self._in_volumes.items():
+            evidence = f"it is data of a service, which belongs into a volume; {tally} in it"
+            yield Finding(LEFT_OUT, folder, Action.DROPPED, evidence)
         for folder, tally in sorted(self._elsewhere.items()):
             evidence = f"{tally} are of no package; programs make such: they are not copied"
             yield Finding(ELSEWHERE, folder, Action.REPORTED, evidence)
@@ -253,6 +262,11 @@ def _removed(index: TreeIndex, originals: Originals, around: Circumstances) -> I
             for item in made.paths:
                 if index.get(item.encode()) is None:
                     yield item.encode()
+
+
+def _is_quiet(group: _Group, entry: Entry) -> bool:
+    """Tell whether nothing is said of a path; links for an init system only say what it starts."""
+    return group.quiet or (group.init and entry.kind is Kind.SYMLINK)
 
 
 def _first(state: State[tuple[int, _Group]], name: bytes) -> _Group | None:

@@ -18,12 +18,14 @@ from convert.dockerfile.originals import Originals, read_originals
 from convert.dockerfile.place import Placed, place
 from convert.dockerfile.sources import Sources, third_party_sources
 from convert.dockerfile.wanted import Wanted, wanted_packages
+from convert.inspect.entrypoint import PATH
 from convert.inspect.facts import RuntimeFolder
 from convert.inspect.text import encoded
 from convert.options import ConvertOptions, Secrets
 from convert.packages.installed import installed_packages
 from convert.plan import Plan
 from convert.secrets.kinds import RULE_PREFIX
+from convert.services.health import health_check
 from formats.core.entry import Entry, Kind
 from formats.core.errors import UnsupportedError
 from formats.core.finding import Action, Finding
@@ -41,6 +43,7 @@ class Draft:
     :ivar groups: lines of group(5) to add; ``users`` likewise of passwd(5).
     :ivar before: files that are there before packages are installed.
     :ivar after: files that lie over what packages brought.
+    :ivar health: a command that succeeds when the service answers; None where none is known.
     :ivar runtime_folders: what a service needs below ``/run``, which nothing else makes.
     :ivar findings: what of the machine is not in it.
     """
@@ -59,6 +62,7 @@ class Draft:
     differences: Differences
     runtime_folders: tuple[RuntimeFolder, ...]
     has_certificates: bool
+    health: tuple[str, ...] | None
     findings: tuple[Finding, ...]
 
 
@@ -108,6 +112,7 @@ def draft_of(plan: Plan, options: ConvertOptions) -> Draft:
         differences,
         tuple(folders_of_service(entrypoint.runtime_folders)),
         any(_is_certificate(entry) for entry in differences.entries),
+        _health(plan, index, originals, chosen),
         (*_of_record(problem), *_of_hidden(hidden, around.secrets), *differences.findings),
     )
 
@@ -121,6 +126,24 @@ def _started(plan: Plan, index: TreeIndex, originals: Originals) -> Iterator[str
         owner = originals.owners.get(found.path) if found is not None else None
         if owner is not None:
             yield owner
+
+
+def _health(
+    plan: Plan, index: TreeIndex, originals: Originals, chosen: Chosen
+) -> tuple[str, ...] | None:
+    """Return how to ask the service whether it answers, with a program that the image has."""
+    decision = plan.decisions.entrypoint
+    if decision.service is None or plan.config.entrypoint != decision.entrypoint:
+        return None
+    test = health_check(decision.service, [port.number for port in decision.ports], index)
+    if test is None:
+        return None
+    for folder in PATH.split(":"):
+        found = index.resolve(encoded(f"{folder}/{test[0]}"))
+        if found is not None:
+            is_there = originals.owners.get(found.path) not in {None, *chosen.weak}
+            return test if is_there else None
+    return None
 
 
 def _circumstances(

@@ -149,7 +149,10 @@ def _finishing(draft: Draft) -> Iterator[str]:
 
 def _config(draft: Draft) -> Iterator[str]:
     told = draft.plan.decisions.config.config
-    yield from _section("How it runs.", _settings(draft.plan.config, told))
+    settings = list(_settings(draft.plan.config, told))
+    if draft.health is not None:
+        settings.append(f"HEALTHCHECK CMD {instructions.json_words(draft.health)}")
+    yield from _section("How it runs.", settings)
 
 
 def _settings(config: ImageConfig, told: ImageConfig) -> Iterator[str]:

@@ -41,7 +41,7 @@ _DNF_AUTOMATIC = frozenset({1, 3, 4})
 _DNF_DONE = 1
 _STEPS, _MOST_STEPS = 1 << 20, 64
 _STRONG = frozenset({"Depends", "Pre-Depends", "Requires"})
-_APK_WORD = re.compile(r"([A-Za-z0-9][A-Za-z0-9+._-]*)((?:[<>=~]+[A-Za-z0-9+._~-]+)?)(@\S+)?")
+_APK_WORD = re.compile(r"([A-Za-z0-9][A-Za-z0-9+._-]*)((?:[@<>=~]+[A-Za-z0-9+._~-]+){0,2})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Wanted:
     """The packages that were asked for.
 
     :ivar names: as installed packages are named, sorted.
-    :ivar constraints: what is asked of a version, behind the name: ``=1.2.3-r0``, of apk.
+    :ivar constraints: what apk's world has behind a name: ``=1.2.3-r0``, ``@edge``.
     :ivar basis: what says so; for people.
     :ivar is_known: there is a record; otherwise it was worked out.
     """

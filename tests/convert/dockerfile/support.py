@@ -124,7 +124,7 @@ def built(engine: Podman, folder: Path, base: str = "localhost/base") -> dict[st
 def files_of(engine: Podman, tmp_path: Path) -> tuple[dict[str, tarfile.TarInfo], Path]:
     """Return what is in the image that was built, and the tar that it is in."""
     file = tmp_path / "built.tar"
-    engine("create", "--name", "built", "localhost/built")
+    engine("create", "--name", "built", "localhost/built", "/bin/sh")
     engine("export", "--output", file, "built")
     with tarfile.open(file) as archive:
         return {member.name: member for member in archive}, file

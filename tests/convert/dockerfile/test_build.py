@@ -6,6 +6,8 @@ import tarfile
 from pathlib import Path
 
 from tests.convert.dockerfile.support import alpine, apk_row, built, drafted, files_of, stand_in
+from tests.images.rpm import rpmbuild
+from tests.support.programs import need, run
 
 _HOSTILE = "a b'c\"d$(touch pwned)`id`"
 
@@ -81,21 +83,13 @@ def test_an_image_of_it_has_what_the_machine_has(tmp_path: Path) -> None:
             if not theirs.issym():
                 assert (path, oct(ours.mode & 0o7777)) == (path, oct(theirs.mode))
             if theirs.isreg():
-                content, expected = image.extractfile(ours), machine.extractfile(theirs)
-                assert content is not None
-                assert expected is not None
-                assert (path, content.read()) == (path, expected.read())
+                assert (path, content(image, path)) == (path, content(machine, path))
             elif theirs.issym():
                 assert (path, ours.linkname) == (path, theirs.linkname)
-        asked = image.extractfile("asked")
-        assert asked is not None
-        assert asked.read() == b"apk add --no-cache nginx>1\n"
-        repositories = image.extractfile("etc/apk/repositories")
-        assert repositories is not None
-        assert repositories.read() == b"https://apk.example.org/x\n"
-        passwd = image.extractfile("etc/passwd")
-        assert passwd is not None
-        assert passwd.read().splitlines()[1:] == [b"app:x:1000:1001:An app:/srv/app:/bin/sh"]
+        assert content(image, "asked") == b"apk add --no-cache nginx>1\n"
+        assert content(image, "etc/apk/repositories") == b"https://apk.example.org/x\n"
+        added = content(image, "etc/passwd").splitlines()[1:]
+        assert added == [b"app:x:1000:1001:An app:/srv/app:/bin/sh"]
     assert not [path for path in found if "pwned" in path.rpartition("/")[2] and "$" not in path]
     assert "etc/nginx/unwanted.conf" not in found  # somebody removed it on the machine
     nginx = found["etc/nginx"]  # stays the image's: only a file in it was copied
@@ -124,3 +118,69 @@ def test_the_config_of_the_image_is_what_run_would_write(tmp_path: Path) -> None
     assert config["Labels"]["a.b"] == "it's $HOME"
     assert config["WorkingDir"] == "/srv/$x y"
     assert config["StopSignal"] in {"SIGQUIT", "3"}
+
+
+def test_an_rpm_system_gets_its_package_and_the_setting_that_was_changed(tmp_path: Path) -> None:
+    need("rpm", "rpmbuild", "tar")
+    source = rpm_system(tmp_path)
+    document = drafted(source, tmp_path / "out")
+    with stand_in(tmp_path) as engine:
+        built(engine, tmp_path / "out")
+        found, file = files_of(engine, tmp_path)
+    assert document["base"] == "almalinux:9"
+    with tarfile.open(file) as image:
+        assert content(image, "asked") == (
+            b"dnf install -y --setopt=install_weak_deps=False shop\ndnf clean all\n"
+        )
+        assert content(image, "etc/shop/main.conf") == b"changed\n"
+        assert content(image, "etc/yum.repos.d/shop.repo") == b"baseurl=https://rpm.example.org/\n"
+    assert "etc/shop/same.conf" not in found  # the stub installs nothing, and it was not copied
+    assert document["copied"] == ["etc/shop/main.conf", "etc/yum.repos.d/shop.repo"]
+
+
+def content(image: tarfile.TarFile, path: str) -> bytes:
+    file = image.extractfile(path)
+    assert file is not None
+    return file.read()
+
+
+_SPEC = """
+Name: shop
+Version: 1
+Release: 1
+Summary: shop
+License: MIT
+BuildArch: noarch
+AutoReqProv: no
+%description
+shop
+%install
+mkdir -p %{buildroot}/etc/shop
+for name in main same; do echo as-packaged > %{buildroot}/etc/shop/$name.conf; done
+%files
+%config(noreplace) /etc/shop/main.conf
+%config(noreplace) /etc/shop/same.conf
+"""
+
+
+def rpm_system(tmp_path: Path) -> Path:
+    """Return a tar of a system whose rpm has installed a package."""
+    root = tmp_path / "root"
+    files = {
+        "etc/os-release": 'ID="almalinux"\nVERSION_ID="9.4"\nPRETTY_NAME="AlmaLinux 9.4"\n',
+        "etc/yum.repos.d/shop.repo": "baseurl=https://rpm.example.org/\n",
+        "bin/sh": "sh\n",
+        "sbin/init": "init\n",
+    }
+    for path, text in files.items():
+        place = root / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text)
+    for name in ("dev", "proc", "sys", "usr", "var"):
+        (root / name).mkdir(exist_ok=True)
+    options = ("--root", root, "--dbpath", "/var/lib/rpm", "-i", "--nodeps", "--noscripts")
+    run("rpm", *options, rpmbuild(tmp_path / "build", _SPEC), timeout=60)
+    (root / "etc/shop/main.conf").write_text("changed\n")
+    file = tmp_path / "system.tar"
+    run("tar", "--owner=0", "--group=0", "-C", root, "-cf", file, ".")
+    return file

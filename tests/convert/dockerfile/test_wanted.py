@@ -120,7 +120,7 @@ def test_apk_keeps_what_its_world_asks_of_versions() -> None:
     text = "f 644 0:0 etc/apk/world nginx=1.26-r0\\nphp83@edge\\ngone\\n!mariadb\\n.virtual\\n"
     wanted = asked(text, "nginx", "php83", "mariadb", system=PackageSystem.APK)
     assert wanted.names == ("nginx", "php83")
-    assert wanted.constraints == {"nginx": "=1.26-r0"}
+    assert wanted.constraints == {"nginx": "=1.26-r0", "php83": "@edge"}
 
 
 def test_pacman_records_what_came_by_itself() -> None:

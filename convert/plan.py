@@ -18,12 +18,14 @@ from convert.options import ConvertOptions, Volumes
 from convert.rules.ledger import Treated
 from convert.rules.normalise import Normalised, normalise
 from convert.secrets.identity import rules_left_out
+from convert.secrets.scan import Found
 from convert.secrets.shown import (
     look_for_secrets,
     masked_decision,
     masked_entrypoint,
     masked_facts,
     masked_findings,
+    secrets_of_image,
 )
 from convert.workload import decide_services, decide_workload, inspect_content
 from formats.core.errors import UnsupportedError
@@ -163,6 +165,7 @@ class _LaidOut:
     content_bytes: int
     data: tuple[DataVolume, ...]
     normalised: Normalised
+    secrets: Found
     findings: tuple[Finding, ...]
 
 
@@ -202,7 +205,8 @@ def _laid_out(
     fitted = fit_layer(tree)
     entries, content_bytes = totals(fitted.tree)
     findings = (*additions, *normalised.notes, *taken, *fitted.findings)
-    return _LaidOut(fitted.tree, entries, content_bytes, data, normalised, findings)
+    secrets = look_for_secrets(fitted.tree, options)
+    return _LaidOut(fitted.tree, entries, content_bytes, data, normalised, secrets, findings)
 
 
 def _planned(
@@ -229,7 +233,7 @@ def _planned(
             needs_platform,
         ),
     )
-    secrets, mask = look_for_secrets(layer.tree, config.config, options)
+    secrets, mask = secrets_of_image(layer.secrets, config.config, options)
     findings = (*ground.findings, *lacks, *layer.findings, *secrets)
     return Plan(
         layer.tree,

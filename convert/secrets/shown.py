@@ -17,25 +17,30 @@ from convert.options import ConvertOptions, Secrets
 from convert.reasons import Reason, Rejected
 from convert.secrets.kinds import CONFIG_RULE
 from convert.secrets.masking import Mask
-from convert.secrets.scan import find_secrets
+from convert.secrets.scan import Found, find_secrets
 from formats.core.finding import Action, Finding
 from formats.core.tree import Tree
 
 
-def look_for_secrets(
-    tree: Tree, config: ImageConfig, options: ConvertOptions
-) -> tuple[tuple[Finding, ...], Mask]:
-    """Return what an image would give away, and what masks that wherever it would be shown.
+def look_for_secrets(tree: Tree, options: ConvertOptions) -> Found:
+    """Return what a layer would give away, as far as the user wants it to be looked for.
 
     :param tree: as the layer will hold it: what rules take out is no secret of the image.
     :raises formats.core.errors.CorruptError: where a file cannot be read.
     """
-    if options.secrets is Secrets.KEEP:
-        return (), Mask()
-    found = find_secrets(tree, options.keep)
+    return Found() if options.secrets is Secrets.KEEP else find_secrets(tree, options.keep)
+
+
+def secrets_of_image(
+    found: Found, config: ImageConfig, options: ConvertOptions
+) -> tuple[tuple[Finding, ...], Mask]:
+    """Return what an image gives away, and what masks that wherever it would be shown.
+
+    :param found: in its layer.
+    """
     mask = Mask(found.values)
-    in_config = () if CONFIG_RULE in options.keep else secrets_of_config(config, mask)
-    return (*found.findings, *in_config), mask
+    is_asked = options.secrets is not Secrets.KEEP and CONFIG_RULE not in options.keep
+    return (*found.findings, *(secrets_of_config(config, mask) if is_asked else ())), mask
 
 
 def secrets_of_config(config: ImageConfig, mask: Mask) -> Iterator[Finding]:

@@ -12,12 +12,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+import yaml
+
 from convert.oci.config import ImageConfig
 from convert.services.order import Care, in_order
 
 Yaml: TypeAlias = bool | int | str | list["Yaml"] | dict[str, "Yaml"] | None
 
 _NOT_A_NAME: Final = re.compile(r"[^a-z0-9_-]+")
+_PLAIN: Final = re.compile(r"[A-Za-z/][A-Za-z0-9/._@-]*")
 _RUN: Final = "/run"
 _USUAL_STOP_SECONDS: Final = 90
 """systemd-system.conf(5), ``DefaultTimeoutStopSec=``."""
@@ -75,6 +78,22 @@ def names_of(services: Iterable[str]) -> dict[str, str]:
             name = f"{base}-{number}"
         found[service] = name
     return found
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes whatever one of the versions of YAML could take for a number, a date or a truth."""
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        style = None if _PLAIN.fullmatch(data) else '"'
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)
+
+
+def yaml_of(document: Mapping[str, Yaml]) -> str:
+    """Return a document as YAML that all of 1.1 and 1.2 read as the same."""
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def _service(

@@ -124,4 +124,4 @@ def seconds(text: str) -> int | None:
     if not spans or any(unit not in _SECONDS for _, unit in spans):
         return None
     total = sum(float(number) * _SECONDS[unit] for number, unit in spans)
-    return min(max(round(total), 1), _LONGEST) if total else None
+    return max(round(min(total, _LONGEST)), 1) if total else None

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-
-import yaml
 
 from convert.data_volumes import remove_volumes, write_volumes
 from convert.destination import LayoutDestination, parse_image
@@ -18,11 +17,12 @@ from convert.opening import Progress, Source, byte_counter, opened
 from convert.options import ConvertOptions
 from convert.pipeline import DEFAULT_OPTIONS, Conversion, compression_for, layer_of
 from convert.plan import Plan, make_plans
-from convert.services.compose import ComposeService, compose_document, names_of
+from convert.services.compose import ComposeService, compose_document, names_of, yaml_of
 from convert.services.health import health_check
 from convert.services.order import care_of
-from convert.staging import free_place
-from formats.core.errors import OutputError, UsageError
+from convert.staging import free_place, output_error
+from formats.core.errors import UsageError
+from formats.core.origin import printable
 from formats.core.tree import TreeIndex
 
 COMPOSE_FILE: Final = "compose.yaml"
@@ -79,6 +79,7 @@ def split_services(
     :raises UnsupportedError: if no service can run by itself.
     :raises formats.core.errors.ConvertError: any of its subclasses; nothing is left behind then.
     """
+    _refuse_options_for_one(options)
     target = parse_image(destination)
     if not isinstance(target, LayoutDestination):
         raise UsageError(
@@ -103,16 +104,16 @@ def split_services(
         )
         text = _compose_text(plans, tags)
         try:
-            images = write_images(
-                [layer_of(plans[0], options)],
-                [(plan.config, tag) for plan, tag in zip(plans, tags, strict=True)],
-                compression=how,
-                base=base,
-                jobs=options.jobs,
-                progress=byte_counter(progress, plans[0].decisions.content_bytes),
-                budget_bytes=options.limits.total_output_bytes,
-            )
-            _write_new(file, text)
+            with _new_file(file, text):
+                images = write_images(
+                    [layer_of(plans[0], options)],
+                    [(plan.config, tag) for plan, tag in zip(plans, tags, strict=True)],
+                    compression=how,
+                    base=base,
+                    jobs=options.jobs,
+                    progress=byte_counter(progress, plans[0].decisions.content_bytes),
+                    budget_bytes=options.limits.total_output_bytes,
+                )
         except BaseException:
             remove_volumes(volumes)
             raise
@@ -128,6 +129,28 @@ def split_services(
         file,
         _left_out(plans),
     )
+
+
+def _refuse_options_for_one(options: ConvertOptions) -> None:
+    """Refuse options that would make all services the same.
+
+    :raises UsageError: if there is one.
+    """
+    given = {
+        "--service": options.service,
+        "--entrypoint": options.entrypoint,
+        "--cmd": options.cmd,
+        "--port": options.ports or None,
+        "--user": options.user,
+        "--workdir": options.workdir,
+        "--stop-signal": options.stop_signal,
+    }
+    for option, value in given.items():
+        if value is not None:
+            raise UsageError(
+                f"{option} is for one service, and --split writes an image for each",
+                hint=f"leave {option} out, or convert a service by itself: --service NAME",
+            )
 
 
 def _service(plan: Plan) -> str:
@@ -165,11 +188,11 @@ def _compose_text(plans: Sequence[Plan], tags: Sequence[LayoutDestination]) -> s
         for plan, tag in zip(plans, tags, strict=True)
     ]
     commands = "\n".join(
-        f"#   skopeo copy oci:{tag.folder.name}:{tag.tag} containers-storage:{_image_name(tag)}"
+        f"#   skopeo copy oci:{printable(tag.folder.name)}:{tag.tag}"
+        f" containers-storage:{_image_name(tag)}"
         for tag in tags
     )
-    body = yaml.safe_dump(compose_document(services), sort_keys=False, allow_unicode=True)
-    return _HEADER.format(commands=commands) + body
+    return _HEADER.format(commands=commands) + yaml_of(compose_document(services))
 
 
 def _health(plan: Plan, index: TreeIndex | None) -> tuple[str, ...] | None:
@@ -191,9 +214,23 @@ def _image_name(tag: LayoutDestination) -> str:
     return f"localhost/{name}:{tag.tag}"
 
 
-def _write_new(file: Path, text: str) -> None:
+@contextmanager
+def _new_file(file: Path, text: str) -> Iterator[None]:
+    """Write a file that must not be there, and take it away again if what follows fails.
+
+    :raises OutputError: if it cannot be written.
+    """
     try:
-        with file.open("x", encoding="utf-8") as output:
-            output.write(text)
+        output = file.open("x", encoding="utf-8")
     except OSError as error:
-        raise OutputError(f"{file} cannot be written: {error.strerror}") from error
+        raise output_error(error, file) from error
+    try:
+        try:
+            with output:
+                output.write(text)
+        except OSError as error:
+            raise output_error(error, file) from error
+        yield
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise

@@ -248,7 +248,7 @@ def _grep(context: Context) -> Outcome:
         return UNKNOWN
     lines = [line for text in texts for line in (text or "").split("\n") if line]
     repeated = pattern.count("*")
-    if repeated > _MOST_REPEATED or (repeated and max(map(len, lines)) > _LONGEST_LINE):
+    if repeated > _MOST_REPEATED or (repeated and max(map(len, lines), default=0) > _LONGEST_LINE):
         return UNKNOWN
     search = matcher.match if options.has("-x") else matcher.search
     found = [line for line in lines if search(line)]

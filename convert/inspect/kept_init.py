@@ -10,6 +10,7 @@ the end all that stops.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -31,12 +32,14 @@ _OPENRC_CONTAINER = "lxc"
 _INITTAB = b"etc/inittab"
 _RUNIT_STAGES = tuple(f"/etc/runit/{number}" for number in (1, 2, 3))
 _RUNLEVEL_USUAL = "2"
+_RUNLEVELS = frozenset("2345")
 _RUNLEVEL_HALT = "0"
 _AT_BOOT = frozenset({"sysinit", "boot", "bootwait"})
 _IN_RUNLEVEL = frozenset({"wait", "once", "respawn"})
 _STARTS_AT_ONCE = frozenset({"boot", "once"})
 """Actions that init(8) does not wait for."""
 _FOR_A_CONSOLE = re.compile(r"getty|sulogin|\blogin\b|vtbd|mingetty|/bin/(?:ba|a|da)?sh$")
+_COMMENT = re.compile(r"(?:^|\s)#.*")
 _SCRIPT_MAX = 8 * KIB
 _WAIT_FOREVER = "while :; do sleep 86400 & wait $!; done"
 
@@ -75,7 +78,7 @@ def kept_init(init: Init, guest: Guest) -> KeptInit:
     if commands is None or not _is_program(guest, _SHELL):
         return KeptInit((init.path,))
     script = _script(commands)
-    if not can_be_said(script) or len(script) > _SCRIPT_MAX:
+    if not can_be_said(script) or len(script) > _SCRIPT_MAX or _has_open_quotes(script):
         return KeptInit((init.path,))
     why = (
         f"a shell runs what {init.path} would, which cannot end in a container: {commands.evidence}"
@@ -106,7 +109,8 @@ def _of_inittab(guest: Guest, *, has_runlevels: bool) -> _Commands | None:
         return None
     commands = _Commands(Evidence(_INITTAB, None, "inittab"))
     defaults = [levels for levels, action, _ in lines if action == "initdefault"]
-    level = next(iter(defaults[0][:1] if defaults else ""), _RUNLEVEL_USUAL)
+    stated = defaults[0][:1] if defaults else ""
+    level = stated if stated in _RUNLEVELS else _RUNLEVEL_USUAL
     if has_runlevels:
         commands.runlevel = level
     for levels, action, process in lines:
@@ -133,7 +137,7 @@ def _lines(guest: Guest) -> Iterator[tuple[str, str, str]]:
     for _, line in guest.lines(_INITTAB):
         fields = line.strip().split(":", 3)
         if len(fields) == 4 and not line.lstrip().startswith("#"):
-            process = fields[3].strip().lstrip("+-@").strip()
+            process = _COMMENT.sub("", fields[3]).strip().lstrip("+-@").strip()
             if process or fields[2] == "initdefault":
                 found.append((fields[1], fields[2], process))
     yield from sorted(found, key=lambda item: item[1] not in _AT_BOOT)
@@ -150,6 +154,14 @@ def _script(commands: _Commands) -> str:
     parts += commands.start
     parts += [f"(while :; do {process}; sleep 1; done) &" for process in commands.keep]
     return _joined((*parts, _WAIT_FOREVER))
+
+
+def _has_open_quotes(script: str) -> bool:
+    try:
+        shlex.split(script)
+    except ValueError:
+        return True
+    return False
 
 
 def _joined(parts: Sequence[str]) -> str:

@@ -24,7 +24,7 @@ si::sysinit:/etc/init.d/rcS
 z6:6:respawn:/sbin/sulogin --force
 ca:12345:ctrlaltdel:/sbin/shutdown -t1 -a -r now
 1:2345:respawn:/sbin/getty --noclear 38400 tty1
-sv:123456:respawn:+/command/svscanboot
+sv:123456:respawn:+/command/svscanboot # a comment
 a line that is none
 """
 BUSYBOX = """\
@@ -89,6 +89,11 @@ def test_of_runit_the_stages_are_run() -> None:
     )
 
 
+def test_a_default_runlevel_that_is_none_is_not_put_into_a_script() -> None:
+    found = kept("sysvinit", "id:$(x):initdefault:\nl2:2:wait:/etc/init.d/rc 2\n")
+    assert found.argv[2].startswith("export RUNLEVEL=2 PREVLEVEL=N; ")
+
+
 @pytest.mark.parametrize(
     ("name", "inittab", "more"),
     [
@@ -97,6 +102,7 @@ def test_of_runit_the_stages_are_run() -> None:
         ("sysvinit", "::::\nx\n", PROGRAMS),
         ("sysvinit", "si::sysinit:/etc/\udc80\n", PROGRAMS),
         ("sysvinit", "si::sysinit:/etc/init.d/rcS\n" * 1000, PROGRAMS),
+        ("sysvinit", "si::sysinit:echo 'open\n", PROGRAMS),
         ("runit", "", PROGRAMS),
         ("upstart", SYSV, PROGRAMS),
         ("s6", "", PROGRAMS),

@@ -66,23 +66,30 @@ def set_apart(
     volumes: list[DataVolume] = []
     findings: list[Finding] = []
     inside: list[bytes] = []
-    for path in sorted(paths):
-        folder = index.resolve(path.strip("/").encode("utf-8", "surrogateescape"))
-        if folder is None or folder.kind is not Kind.FOLDER or not folder.path:
+    for folder, path in sorted(_resolved(index, paths).items()):
+        if (folder + b"/").startswith(tuple(inside)) or not index.children(folder):
             continue
-        if folder.path.startswith(tuple(inside)) or not index.children(folder.path):
-            continue
-        inside.append(folder.path + b"/")
-        content = _below(tree, folder.path, limits)
+        inside.append(folder + b"/")
+        content = _below(tree, folder, limits)
         volumes.append(DataVolume(path, content))
         entries, size = totals(content)
         evidence = f"a volume: {entries - 1:,} paths and {size:,} bytes go into an archive"
-        findings.append(Finding(RULE, folder.path, Action.CHANGED, evidence))
+        findings.append(Finding(RULE, folder, Action.CHANGED, evidence))
     if not volumes:
         return tree, (), ()
     beginnings = tuple(inside)
     rest = FilteredTree(tree, lambda entry: None if entry.path.startswith(beginnings) else entry)
     return rest, tuple(volumes), tuple(findings)
+
+
+def _resolved(index: TreeIndex, paths: Sequence[str]) -> dict[bytes, str]:
+    """Return the folders that paths lead to, each with the first path that does."""
+    found: dict[bytes, str] = {}
+    for path in sorted(paths):
+        folder = index.resolve(path.strip("/").encode("utf-8", "surrogateescape"))
+        if folder is not None and folder.kind is Kind.FOLDER and folder.path:
+            found.setdefault(folder.path, path)
+    return found
 
 
 def _below(tree: Tree, folder: bytes, limits: Limits) -> Tree:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import shutil
 import tarfile
@@ -235,6 +236,21 @@ def test_no_value_is_in_the_report_for_people(source: Source, tmp_path: Path) ->
     assert "secret-private-key" in page
     for value in TOLD:
         assert value not in page
+
+
+def test_no_value_is_in_a_dockerfile_and_its_notes(source: Source, tmp_path: Path) -> None:
+    said = succeed("dockerfile", source.image, tmp_path / "out")
+    texts = [path.read_text() for path in (tmp_path / "out").iterdir() if path.is_file()]
+    assert len(texts) >= 2
+    for value, text in itertools.product(TOLD, (said, *texts)):
+        assert value not in text
+
+
+def test_no_value_is_in_a_compose_file(source: Source, tmp_path: Path) -> None:
+    said = succeed("run", "--split", source.image, f"oci:{tmp_path}/image")
+    (compose,) = tmp_path.rglob("*compose.yaml")
+    for value, text in itertools.product(TOLD, (said, compose.read_text())):
+        assert value not in text
 
 
 def test_the_image_gets_its_config_with_values(source: Source, tmp_path: Path) -> None:

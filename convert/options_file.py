@@ -1,4 +1,4 @@
-"""Options from a file: the fields of :class:`~convert.options.ConvertOptions`, as JSON or TOML."""
+"""Options from a file: fields of :class:`~convert.options.ConvertOptions` as TOML, YAML or JSON."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+import yaml
+
 from convert.options import ConvertOptions
 from formats.core.errors import UsageError
 from formats.core.origin import printable
@@ -17,14 +19,29 @@ from formats.core.origin import printable
 _MOST_BYTES: Final = 1 << 20
 _SCHEMA: Final = "$schema"
 """For editors; it says nothing."""
-_PARSERS: Final[dict[str, Callable[[str], object]]] = {".json": json.loads, ".toml": tomllib.loads}
+
+
+def _yaml(text: str) -> object:
+    """Return what a YAML document holds; only plain data, and no object of Python."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from None
+
+
+_PARSERS: Final[dict[str, Callable[[str], object]]] = {
+    ".json": json.loads,
+    ".toml": tomllib.loads,
+    ".yaml": _yaml,
+    ".yml": _yaml,
+}
 
 
 def read_options_file(path: str | os.PathLike[str]) -> Mapping[str, object]:
     """Return the fields that a file sets, not yet validated.
 
-    :param path: ``*.json`` or ``*.toml``. Paths in it are relative to the current folder, as on the
-        command line.
+    :param path: ``*.toml``, ``*.yaml`` or ``*.json``. Paths in it are relative to the current
+        folder, as on the command line.
     :raises UsageError: for another kind of file, one that cannot be read or is malformed, and
         fields that there are none of.
     """

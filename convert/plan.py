@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from convert.images.opening import OpenedImage
 
 
+_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
+"""Of the years 1 and 9999: RFC 3339 has no others, and files of odd clocks do."""
 _TOLD = 5
 """Services in one message."""
 
@@ -263,4 +265,5 @@ def _created(tree: Tree, options: ConvertOptions) -> int:
     """Return seconds since 1970: of the newest file, so that equal trees give equal images."""
     if options.source_date_epoch is not None:
         return options.source_date_epoch
-    return max((entry.mtime_ns for entry in tree.entries()), default=0) // 10**9
+    newest = max((entry.mtime_ns for entry in tree.entries()), default=0) // 10**9
+    return min(max(newest, _FIRST_SECOND), _LAST_SECOND)

@@ -91,7 +91,7 @@ def opening_options(command: _Command) -> _Command:
                 CONFIG_FILE,
                 metavar="FILE",
                 type=click.Path(dir_okay=False),
-                help="Options from a file, .json or .toml; what is given here goes before it."
+                help="Options from a file (.toml, .yaml, .json); what is given here goes first."
                 " 'convert schema' describes it.",
             ),
         ],

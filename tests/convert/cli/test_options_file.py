@@ -8,6 +8,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+import yaml
 
 from convert.options import ConvertOptions
 from tests.support.command import convert, succeed
@@ -73,7 +74,12 @@ def written(folder: Path, name: str, text: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("options.json", json.dumps(OPTIONS)), ("options.toml", TOML)]
+    ("name", "text"),
+    [
+        ("options.json", json.dumps(OPTIONS)),
+        ("options.toml", TOML),
+        ("options.yaml", yaml.safe_dump(OPTIONS)),
+    ],
 )
 def test_a_file_sets_what_the_command_line_can(
     root: Path, tmp_path: Path, name: str, text: str
@@ -123,6 +129,8 @@ def test_an_option_with_a_default_leaves_the_file_its_say(root: Path, tmp_path: 
         ("o.toml", "user = ", "is malformed: "),
         ("o.json", "\udcff", "is malformed: "),
         ("o.json", " " * (1 << 20) + "{}", "is too large for an options file"),
+        ("o.yaml", "user: [", "is malformed: "),
+        ("o.yaml", "user: !!python/object/apply:os.getcwd []", "is malformed: "),
         ("o.ini", "", "is no options file; its name has to end in .json or .toml"),
     ],
 )

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from convert.plan import Decisions
     from convert.preview import Preview, preview_artifact
     from convert.report.html.page import report_page
+    from convert.services.split import ServiceImage, Split, split_services
     from convert.verify import Verification
     from formats.core.errors import ConvertError
     from formats.core.finding import Action, Finding
@@ -51,12 +52,15 @@ __all__ = [
     "Limits",
     "Preview",
     "Profile",
+    "ServiceImage",
+    "Split",
     "Verification",
     "convert_artifact",
     "export_artifact",
     "inspect_artifact",
     "preview_artifact",
     "report_page",
+    "split_services",
     "verify_artifact",
 ]
 
@@ -74,6 +78,7 @@ _HOMES = {
     "convert.plan": ("Decisions",),
     "convert.preview": ("Preview", "preview_artifact"),
     "convert.report.html.page": ("report_page",),
+    "convert.services.split": ("ServiceImage", "Split", "split_services"),
     "convert.verify": ("Verification",),
     "formats.core.errors": ("ConvertError",),
     "formats.core.finding": ("Action", "Finding"),

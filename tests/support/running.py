@@ -122,22 +122,30 @@ def _process(number: int) -> Process:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A converted disk: its image, and what was decided about it.
+    """An image of a converted disk, as skopeo reads it.
 
     :ivar reference: as skopeo and podman take it.
     :ivar config: ``config`` of the image's own config.
-    :ivar user: that of the config, as a number; 0 for root.
     """
 
     reference: str
     config: dict[str, Any]
 
+    @classmethod
+    def of(cls, reference: str) -> Image:
+        """Return an image that is there."""
+        need("skopeo")
+        shown = json.loads(run("skopeo", "inspect", "--config", reference).stdout)
+        return cls(reference, shown["config"])
+
     @property
     def user(self) -> int:
+        """Its user's number; 0 for root."""
         return int(self.config.get("User", "").partition(":")[0] or 0)
 
     @property
     def ports(self) -> list[int]:
+        """The ports that it exposes."""
         return sorted(int(port.partition("/")[0]) for port in self.config.get("ExposedPorts", {}))
 
 
@@ -145,10 +153,7 @@ def converted(disk: Path, layout: Path, *options: str) -> Image:
     """Convert a disk with no option that says anything about its config."""
     reference = f"oci:{layout}:latest"
     succeed("run", "-q", *options, disk, reference)
-    need("skopeo")
-    return Image(
-        reference, json.loads(run("skopeo", "inspect", "--config", reference).stdout)["config"]
-    )
+    return Image.of(reference)
 
 
 @contextmanager

@@ -79,7 +79,8 @@ def choose_packages(
     names: list[str] = []
     left_out: list[tuple[str, str]] = []
     for name in wanted.names:
-        if name in brought and (name in in_image or name not in always):
+        is_kept = name in always or (init and _is_of_init(name))
+        if name in brought and (name in in_image or not is_kept):
             continue  # the official image has it, or needs it
         package = own.get(name)
         why = None if package is None else _why_not(package, native, init=init)
@@ -120,6 +121,11 @@ def _why_not(package: Package, native: str, *, init: bool) -> str | None:
     if package.facts.get("priority") == _IMPORTANT:
         return "every machine of the distribution gets it"
     return None
+
+
+def _is_of_init(name: str) -> bool:
+    groups = (group for group in _table().group if group.is_init)
+    return any(fnmatchcase(name, pattern) for group in groups for pattern in group.names)
 
 
 def _is_in_image(package: Package) -> bool:

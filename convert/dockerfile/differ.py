@@ -19,7 +19,7 @@ from convert.dockerfile.originals import Originals
 from convert.inspect.facts import RuntimeFolder
 from convert.layers.walk import announced
 from convert.rules.globs import PatternSet, State, components
-from formats.core.entry import Entry, Kind
+from formats.core.entry import Entry, Kind, join
 from formats.core.finding import Action, Finding
 from formats.core.limits import MIB
 from formats.core.tree import TreeIndex
@@ -58,6 +58,12 @@ class _Made(_Row):
     paths: tuple[str, ...]
 
 
+class _Enabled(_Row):
+    records: str
+    links: str
+    endings: tuple[str, ...]
+
+
 class _Table(_Row):
     system: frozenset[str]
     own: tuple[str, ...]
@@ -66,6 +72,7 @@ class _Table(_Row):
     kept_by_programs: tuple[str, ...] = Field(alias="kept-by-programs")
     group: tuple[_Group, ...]
     templates: _Templates
+    enabled: tuple[_Enabled, ...]
     made: tuple[_Made, ...]
 
 
@@ -145,6 +152,7 @@ class _Search:
         self._index = index
         self._originals = originals
         self._around = around
+        self._enabled = frozenset(_enabled_by_scripts(index))
         self._data = tuple(folder + b"/" for folder in around.data)
         self._states: dict[bytes, State[tuple[int, _Group]] | None] = {
             b"": _patterns(around).start()
@@ -162,7 +170,7 @@ class _Search:
         state = self._states.get(parent)
         if entry.kind is Kind.FOLDER:
             self._states[entry.path] = state.step(name) if state is not None else None
-        if entry.path in self._around.treated:
+        if entry.path in self._around.treated or entry.path in self._enabled:
             return
         if (entry.path + b"/").startswith(self._data):
             self._count_data(entry)
@@ -273,6 +281,14 @@ def _first(state: State[tuple[int, _Group]], name: bytes) -> _Group | None:
     """Return the group whose pattern matches; of several, the first of the table."""
     found = sorted(state.values(name), key=lambda ranked: ranked[0])
     return found[0][1] if found else None
+
+
+def _enabled_by_scripts(index: TreeIndex) -> Iterator[bytes]:
+    """Yield the links that scripts of packages made."""
+    for row in _table().enabled:
+        for record in index.children(row.records.encode()):
+            for ending in row.endings:
+                yield join(row.links.encode(), record.name + ending.encode())
 
 
 def folders_of_service(folders: Iterable[RuntimeFolder]) -> Iterator[RuntimeFolder]:

@@ -26,7 +26,7 @@ from convert.packages.installed import installed_packages
 from convert.plan import Plan
 from convert.secrets.kinds import RULE_PREFIX
 from convert.services.health import health_check
-from formats.core.entry import Entry, Kind
+from formats.core.entry import Entry, Kind, join
 from formats.core.errors import UnsupportedError
 from formats.core.finding import Action, Finding
 from formats.core.tree import TreeIndex
@@ -118,14 +118,29 @@ def draft_of(plan: Plan, options: ConvertOptions) -> Draft:
 
 
 def _started(plan: Plan, index: TreeIndex, originals: Originals) -> Iterator[str]:
-    """Yield the package that the program belongs to which is started."""
-    config = plan.config
-    words = (*(config.entrypoint or ()), *(config.cmd or ()))
-    for word in words[:1]:
-        found = index.resolve(encoded(word))
-        owner = originals.owners.get(found.path) if found is not None else None
-        if owner is not None:
-            yield owner
+    """Yield the packages of what is started: of its unit, and of each program that is named."""
+    config, decisions = plan.config, plan.decisions
+    paths = [
+        service.evidence.path
+        for service in decisions.facts.services
+        if service.name == decisions.entrypoint.service
+    ]
+    words = map(encoded, (*(config.entrypoint or ()), *(config.cmd or ())))
+    paths += [word for word in words if word.startswith(b"/") and _is_program(index, word)]
+    for path in paths:
+        folder, _, name = path.strip(b"/").rpartition(b"/")
+        around, found = index.resolve(folder), index.resolve(path)
+        places = [join(around.path, name)] if around is not None else []
+        places += [found.path] if found is not None else []  # /sbin/init is a link to systemd
+        for packaged in places:
+            owner = originals.owners.get(packaged)
+            if owner is not None:
+                yield owner
+
+
+def _is_program(index: TreeIndex, path: bytes) -> bool:
+    found = index.resolve(path)
+    return found is not None and found.kind is not Kind.FOLDER and bool(found.mode & 0o111)
 
 
 def _health(

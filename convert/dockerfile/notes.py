@@ -13,6 +13,7 @@ from formats.core.origin import printable
 
 _SHOWN = 200
 """Of any list: a longer one is for ``--json``."""
+_CRON = frozenset({"cron", "crond", "cronie", "dcron"})
 _GUESSED = (
     "No record says which packages somebody asked for: those are named that no other one needs."
     " Some of them may not be wanted."
@@ -159,16 +160,20 @@ def _machine(draft: Draft) -> Iterator[str]:
         (_code(folder.path) for folder in facts.volumes),
     )
     yield from _section(
-        "Jobs that nothing starts",
-        "",
-        (f"{_code(job.time)} {_code(job.command)} ({job.evidence})" for job in facts.jobs),
-    )
-    yield from _section("Timers that nothing starts", "", map(_code, facts.timers))
-    yield from _section(
         "What does not work in a container",
         "",
         (f"{_code(item.what)}: {_sentence(item.advice)}" for item in facts.obstacles),
     )
+    entrypoint = draft.plan.decisions.entrypoint
+    if entrypoint.init is not None:
+        return
+    jobs = () if entrypoint.service in _CRON else facts.jobs
+    yield from _section(
+        "Jobs that nothing starts",
+        "",
+        (f"{_code(job.time)} {_code(job.command)} ({job.evidence})" for job in jobs),
+    )
+    yield from _section("Timers that nothing starts", "", map(_code, facts.timers))
 
 
 def _told(finding: Finding) -> str:

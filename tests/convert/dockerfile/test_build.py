@@ -138,6 +138,20 @@ def test_an_rpm_system_gets_its_package_and_the_setting_that_was_changed(tmp_pat
     assert document["copied"] == ["etc/shop/main.conf", "etc/yum.repos.d/shop.repo"]
 
 
+_SSH = r"""
+f 755 0:0 usr/sbin/sshd sshd
+f 644 0:0 etc/ssh/sshd_config Port\x2022\n
+"""
+
+
+def test_the_package_is_installed_of_a_program_that_a_shell_starts(tmp_path: Path) -> None:
+    row = apk_row("openssh", ("usr/sbin/sshd", b"sshd"))
+    source = alpine(tmp_path, _SSH, "openssh", row)
+    command = ("--entrypoint", "/bin/sh -c 'exec \"$0\"' /usr/sbin/sshd")
+    assert drafted(source, tmp_path / "one", *command)["packages"] == ["openssh"]
+    assert drafted(source, tmp_path / "two")["packages"] == []
+
+
 def content(image: tarfile.TarFile, path: str) -> bytes:
     file = image.extractfile(path)
     assert file is not None

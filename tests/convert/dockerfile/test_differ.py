@@ -246,3 +246,13 @@ def test_the_default_site_is_removed_where_somebody_removed_it() -> None:
     site = "l 777 0:0 etc/nginx/sites-enabled/default /etc/nginx/sites-available/default\n"
     assert differences(memory_tree(listed)).removed == (b"etc/nginx/sites-enabled/default",)
     assert differences(memory_tree(listed + site)).removed == ()
+
+
+def test_links_that_scripts_of_a_package_made_are_not_copied() -> None:
+    tree = memory_tree(
+        "l 777 0:0 etc/apache2/mods-enabled/dir.load ../mods-available/dir.load\n"
+        "l 777 0:0 etc/apache2/mods-enabled/rewrite.load ../mods-available/rewrite.load\n"
+        "f 644 0:0 var/lib/apache2/module/enabled_by_maint/dir x\n"
+        "f 644 0:0 var/lib/apache2/module/enabled_by_admin/rewrite x\n"
+    )
+    assert copied(differences(tree)) == {"etc/apache2/mods-enabled/rewrite.load"}

@@ -202,3 +202,13 @@ def test_a_name_that_is_no_name_of_a_package_is_not_written() -> None:
     )
     assert found.names == ("ok",)
     assert {why for _, why in found.left_out} == {"no Dockerfile can name it"}
+
+
+def test_an_init_system_that_stays_is_named_though_the_image_might_need_one() -> None:
+    deb = PackageSystem.DEB
+    packages = (
+        package("base", "systemd-sysv", system=deb, priority="required"),
+        package("systemd-sysv", system=deb),
+    )
+    assert chosen(*packages, wanted="systemd-sysv", init=True) == ("systemd-sysv",)
+    assert chosen(*packages, wanted="systemd-sysv") == ()

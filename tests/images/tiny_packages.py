@@ -21,9 +21,10 @@ _BACKUP = "#!/bin/sh\necho saved\n"
 
 
 def build_packages(folder: Path) -> None:
-    """Make ``hello.deb``, ``pool/`` with what it needs, ``app-1.0.tgz``, ``backup.sh``, ``live.iso``.
+    """Make ``hello.deb``, ``pool/`` with what it needs, an archive, a script and a live medium.
 
-    ``busybox-base`` is a folder that makes a base image with a shell.
+    They are ``app-1.0.tgz``, ``backup.sh`` and ``live.iso``; of ``busybox-base`` a base image with
+    a shell is made.
     """
     need("dpkg-deb", "mksquashfs", "xorriso", "busybox")
     _package(folder, "hello", "2.12", "/usr/bin/hello", "Depends: libgreet (>= 1)\n")

@@ -1,4 +1,4 @@
-"""What the docs' examples take that is no disk: packages, a pool, an archive, a script, a medium."""
+"""What the docs' examples take beside disks: packages, a pool, an archive, a script, a medium."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from convert.oci.write import (
 )
 from convert.opening import Progress, Source, byte_counter, opened
 from convert.options import ConvertOptions
-from convert.plan import Decisions, Plan, make_plan
+from convert.plan import Decisions, Plan, make_plan, make_plans
 from convert.version import VERSION
 from formats.core.errors import ConvertError
 from formats.core.finding import Finding
@@ -151,12 +151,14 @@ def verify_artifact(
     sources: Source | Sequence[Source] = (),
     options: ConvertOptions = DEFAULT_OPTIONS,
     *,
+    split: bool = False,
     progress: Progress | None = None,
 ) -> Verification:
     """Recompute every claim of an image; with ``sources``, hold it against their tree as well.
 
     :param image: as a destination is given: ``oci:out:latest``.
     :param options: the same that the image was made with.
+    :param split: it is one of several that :func:`convert.services.split.split_services` wrote.
     :raises formats.core.errors.ConvertError: if something cannot be opened, or is too large. What
         is wrong with the image is in the result.
     """
@@ -167,9 +169,10 @@ def verify_artifact(
     if not sources:
         return verify_image(where, limits=options.limits, progress=counter)
     with opened(sources, options, progress) as artifact:
+        plan = make_plans(artifact, options)[0] if split else make_plan(artifact, options)
         return verify_image(
             where,
-            _as_run(make_plan(artifact, options), options),
+            _as_run(plan, options),
             mtime_limit=options.source_date_epoch,
             limits=options.limits,
             progress=counter,

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import click
 
-from convert.cli.arguments import content_options, opening_options, tree_options
+from convert.cli.arguments import (
+    config_options,
+    content_options,
+    opening_options,
+    tree_options,
+)
 from convert.cli.output import emit_document, json_option, quiet_option
 from convert.cli.progress import TerminalProgress
 from convert.cli.wanted import wanted_options
@@ -17,15 +22,23 @@ from formats.core.errors import VerificationError
 @opening_options
 @content_options
 @tree_options
+@config_options
+@click.option("--split", is_flag=True, help="IMAGE is one of those that run --split wrote.")
 @json_option
 @quiet_option
 def verify_command(
-    *, image: str, sources: tuple[str, ...], as_json: bool, quiet: bool, **options: object
+    *,
+    image: str,
+    sources: tuple[str, ...],
+    split: bool,
+    as_json: bool,
+    quiet: bool,
+    **options: object,
 ) -> None:
     """Recompute every digest and size that IMAGE claims, and check its layers' paths.
 
-    With SOURCE, its tree is compared with the image file by file; give the same --profile,
-    --keep and --drop as to run. Exit code 8 if anything differs.
+    With SOURCE, its tree is compared with the image file by file; give the same options as
+    to run. Exit code 8 if anything differs.
     """
     from convert.cli.summary import summary_of_verification
     from convert.pipeline import verify_artifact
@@ -33,7 +46,7 @@ def verify_command(
 
     wanted = wanted_options(options)
     with TerminalProgress(enabled=not quiet) as progress:
-        found = verify_artifact(image, sources, wanted, progress=progress)
+        found = verify_artifact(image, sources, wanted, split=split, progress=progress)
     if as_json:
         emit_document(VerifyDocument.of(image, found))
     elif not quiet:

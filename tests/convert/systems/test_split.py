@@ -73,7 +73,9 @@ def test_both_images_have_the_same_layers_which_are_there_once(divided: Divided)
 
 @pytest.mark.parametrize("tag", ["nginx", "redis-server"])
 def test_every_claim_of_each_image_holds(divided: Divided, tag: str) -> None:
-    succeed("verify", f"oci:{divided.layout}:{tag}")
+    disk = disk_of(NGINX_AND_REDIS)
+    shown = succeed("verify", "--split", f"oci:{divided.layout}:{tag}", disk)
+    assert "every path with the source" in shown
 
 
 def test_other_tools_list_both_by_the_names_of_their_services(divided: Divided) -> None:

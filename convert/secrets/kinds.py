@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -95,16 +95,19 @@ class Look:
 
     :ivar hint: what has to be in it before the pattern is tried; None: any file will do.
     :ivar any_case: the hint is in lower case, whatever the file has.
-    :ivar pattern: None: the name is enough.
-    """
 
-    __slots__ = ("any_case", "hint", "kind", "pattern")
+    :attr:`pattern` is None where the name is enough.
+    """
 
     def __init__(self, kind: SecretKind) -> None:
         self.kind = kind
         self.hint = any_of(kind.hints) if kind.hints else None
         self.any_case = (kind.pattern or "").startswith("(?i)")
-        self.pattern = _expression(kind)
+
+    @cached_property
+    def pattern(self) -> re.Pattern[bytes] | None:
+        """Compiled where a hint was found: of most kinds, most trees have nothing."""
+        return _expression(self.kind)
 
 
 def any_of(words: Iterable[str]) -> re.Pattern[bytes]:

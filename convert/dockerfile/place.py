@@ -2,10 +2,10 @@
 
 ``COPY`` of a folder onto one that exists is not the same everywhere: buildah gives the folder, and
 all on the way, the owner of the copy, and puts a folder where a link to one was, which other
-builders need not do. So only new folders are copied whole, and only if all in them has one owner; files go one by
-one into folders that are there. Links are made by ``ln``, since ``COPY`` follows them. Set-id bits
-(buildah drops them), xattrs and names that no instruction can have go into one tar, which ``ADD``
-unpacks with all of it.
+builders need not do. So only new folders are copied whole, and only if all in them has one owner;
+files go one by one into folders that are there. Links are made by ``ln``, since ``COPY`` follows
+them. Set-id bits (buildah drops them), xattrs and names that no instruction can have go into one
+tar, which ``ADD`` unpacks with all of it.
 """
 
 from __future__ import annotations

@@ -18,6 +18,9 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "convert/images": ("click", "tqdm", "convert.cli", "convert.pipeline", "convert.opening"),
     "convert/inspect": ("click", "tqdm", "convert.cli", "convert.pipeline", "convert.oci"),
     "convert/rules": ("click", "tqdm", "convert.cli", "convert.pipeline", "convert.oci"),
+    "convert/secrets": ("click", "tqdm", "convert.cli", "convert.pipeline", "convert.plan"),
+    "convert/services": ("click", "tqdm", "convert.cli"),
+    "convert/dockerfile": ("click", "tqdm", "convert.cli"),
     "convert/report": ("click", "tqdm", "convert.cli"),
     "convert/pipeline.py": ("click", "tqdm", "convert.cli"),
 }

@@ -39,7 +39,10 @@ _JAR = "jar"
 
 def inspect_content(content: Content, whole: TreeIndex) -> Facts:
     """Return what a container would find out about itself, and for which processor it is made."""
-    facts = inspect_tree(whole, has_units=content.nature is Nature.PACKAGES)
+    is_packages = content.nature is Nature.PACKAGES
+    facts = inspect_tree(
+        whole, has_units=is_packages, is_all_packaged=is_packages and content.base is None
+    )
     return replace(facts, architecture=_architecture(content, whole, facts.architecture))
 
 

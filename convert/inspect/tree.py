@@ -6,18 +6,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from convert.inspect.accounts import Accounts
-from convert.inspect.applications.find import find_applications
 from convert.inspect.arch import architecture
 from convert.inspect.cron import periodic_jobs
 from convert.inspect.facts import Facts, Service
 from convert.inspect.guest import Guest
 from convert.inspect.init import init_system
-from convert.inspect.installed import Installed
 from convert.inspect.machine_environment import machine_environment, with_machine_environment
-from convert.inspect.obstacles.find import find_obstacles
 from convert.inspect.openrc import started_by_openrc
 from convert.inspect.os_release import operating_system
-from convert.inspect.people import people
 from convert.inspect.plumbing import plumbing_of
 from convert.inspect.supervised import started_by_supervision
 from convert.inspect.supervisord import started_by_supervisord
@@ -27,15 +23,15 @@ from convert.inspect.tmpfiles import runtime_folders
 from convert.inspect.upstart import started_by_upstart
 from formats.core.tree import TreeIndex
 
-_DETAILS_NOT_READ = "details-not-read"
-"""The rule of findings about files that no service is found by."""
 
-
-def inspect_tree(index: TreeIndex, *, has_units: bool = False) -> Facts:
+def inspect_tree(
+    index: TreeIndex, *, has_units: bool = False, is_all_packaged: bool = False
+) -> Facts:
     """Return what a guest's tree says of itself.
 
     :param has_units: systemd's units are what starts, though systemd itself may not be there: the
         tree is made of packages.
+    :param is_all_packaged: nothing else is in it, so there is nothing to find beside services.
 
     Never raises for what the guest's files hold: what makes no sense is passed over.
 
@@ -69,25 +65,12 @@ def inspect_tree(index: TreeIndex, *, has_units: bool = False) -> Facts:
     services = sorted(judged, key=lambda service: service.name)
     jobs = (*facts.jobs, *periodic_jobs(guest))
     facts = replace(facts, services=tuple(services), environment=environment, jobs=jobs)
-    return _beyond_services(index, replace(facts, findings=tuple(guest.findings)))
+    facts = replace(facts, findings=tuple(guest.findings))
+    if is_all_packaged:
+        return facts
+    from convert.inspect.beyond import beyond_services  # noqa: PLC0415 - a package starts without
 
-
-def _beyond_services(index: TreeIndex, facts: Facts) -> Facts:
-    """Add what nothing is started by; each kind with a budget of its own for what it reads."""
-    guest, others = Guest(index, _DETAILS_NOT_READ), Guest(index, _DETAILS_NOT_READ)
-    installed = Installed(guest)
-    facts = replace(facts, packages=installed.packages, accounts=people(guest))
-    found = find_obstacles(guest, facts, installed)
-    applications = find_applications(others, facts, installed)
-    told = {finding.path for finding in facts.findings}
-    findings = dict.fromkeys((*guest.findings, *others.findings))
-    return replace(
-        facts,
-        applications=applications,
-        obstacles=found.obstacles,
-        volumes=found.folders,
-        findings=(*facts.findings, *(item for item in findings if item.path not in told)),
-    )
+    return beyond_services(index, facts)
 
 
 def _started_without_systemd(guest: Guest) -> tuple[Service, ...]:

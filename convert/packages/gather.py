@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from convert.options import ConvertOptions
 from convert.packages.assemble import assemble
-from convert.packages.installed import installed_packages
 from convert.packages.matching import STRONG, agrees, offered_by
 from formats.core.errors import AmbiguousError, UnsupportedError, UsageError
 from formats.core.finding import Action, Finding
@@ -58,7 +57,7 @@ def gather_packages(
     :raises UsageError: if packages are named and there is no pool.
     """
     _check(packages)
-    installed = installed_packages(below) if below is not None else ()
+    installed = _installed(below)
     known = frozenset(map(_identity, installed))
     present = [tree.package for tree in packages if _identity(tree.package) in known]
     packages = [tree for tree in packages if _identity(tree.package) not in known]
@@ -83,6 +82,14 @@ def gather_packages(
     _refuse_nothing(together, present)
     findings = (*taken.findings, *_present(present), *taken.left_out)
     return _together(together, [*given, *taken.named], options, below, findings)
+
+
+def _installed(below: TreeIndex | None) -> tuple[Package, ...]:
+    if below is None:
+        return ()
+    from convert.packages.installed import installed_packages  # noqa: PLC0415 - of a base only
+
+    return installed_packages(below)
 
 
 def _together(

@@ -93,20 +93,23 @@ def text_files() -> TextFiles:
 class Look:
     """How one kind is looked for in a file.
 
-    :ivar hint: what has to be in it before the pattern is tried; None: any file will do.
-    :ivar any_case: the hint is in lower case, whatever the file has.
+    Its expressions are compiled when they are needed first: of most kinds, most trees have nothing.
 
-    :attr:`pattern` is None where the name is enough.
+    :ivar any_case: the hint is in lower case, whatever the file has.
     """
 
     def __init__(self, kind: SecretKind) -> None:
         self.kind = kind
-        self.hint = any_of(kind.hints) if kind.hints else None
         self.any_case = (kind.pattern or "").startswith("(?i)")
 
     @cached_property
+    def hint(self) -> re.Pattern[bytes] | None:
+        """What has to be in a file before the pattern is tried; None: any file will do."""
+        return any_of(self.kind.hints) if self.kind.hints else None
+
+    @cached_property
     def pattern(self) -> re.Pattern[bytes] | None:
-        """Compiled where a hint was found: of most kinds, most trees have nothing."""
+        """What it looks like; None where the name is enough."""
         return _expression(self.kind)
 
 

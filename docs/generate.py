@@ -135,7 +135,8 @@ def json_page() -> str:
         _JSON_INTRODUCTION,
     ]
     seen: set[type[BaseModel]] = set()
-    for command, model in DOCUMENTS.items():
+    for name, model in DOCUMENTS.items():
+        command = "run --split" if name == "split" else name
         parts.append(f"## `convert {command} --json`\n")
         parts += _model_tables(model, seen)
     return "\n".join(parts)

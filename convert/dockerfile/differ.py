@@ -232,7 +232,7 @@ class _Search:
             self._in_volumes.setdefault(folder.rstrip(b"/"), _Tally()).add(entry)
 
     def _count_elsewhere(self, entry: Entry) -> None:
-        if entry.kind in _FILES and entry.size and not _matches(_kept_by_programs(), entry.path):
+        if entry.kind in _FILES and entry.size and not _kept_by_programs().covers(entry.path):
             folder = b"/".join(entry.parent.split(b"/")[:3])
             self._elsewhere.setdefault(folder, _Tally()).add(entry)
 
@@ -317,19 +317,7 @@ def _patterns(around: Circumstances) -> PatternSet[tuple[int, _Group]]:
 def _is_peoples(path: bytes) -> bool:
     """Tell whether a path is where people put things, and not only packages."""
     top = path.partition(b"/")[0].decode("utf-8", "surrogateescape")
-    return top not in _table().system or _matches(_own_folders(), path)
-
-
-def _matches(patterns: PatternSet[None], path: bytes) -> bool:
-    """Tell whether a pattern matches a path, or a folder that it is in."""
-    state = patterns.start()
-    for name in path.split(b"/"):
-        if state is None:
-            return False
-        if any(True for _ in state.values(name)):
-            return True
-        state = state.step(name)
-    return False
+    return top not in _table().system or _own_folders().covers(path)
 
 
 @cache

@@ -16,9 +16,8 @@ from dataclasses import dataclass, field, replace
 from convert.dockerfile.accounts import Accounts
 from convert.dockerfile.instructions import COMMAND_BYTES, can_be_written, is_plain_path
 from formats.core.entry import Entry, Kind
-from formats.core.origin import Origin
-from formats.core.source import BytesLike
-from formats.core.tree import TreeIndex, TreeInfo, walk_order
+from formats.core.over import TreeOver
+from formats.core.tree import TreeIndex, walk_order
 
 CONTEXT_FOLDER = "rootfs"
 _MOST_COPIES = 60
@@ -168,19 +167,18 @@ def _text(path: bytes) -> str:
     return path.decode("utf-8", "surrogateescape")
 
 
-class PickedTree:
+class PickedTree(TreeOver):
     """Some entries of a tree, with the folders they are in; hard links are files of their own.
 
-    :param is_context: for files on the host: everything belongs to ``owner``, and folders on the
-        way are plain.
+    :param owner: for files on the host: everything belongs to this user and group, and folders on
+        the way are plain.
     """
 
     def __init__(
         self, index: TreeIndex, picked: Iterable[Entry], owner: tuple[int, int] | None = None
     ) -> None:
-        self._tree = index.tree
-        self._originals = {entry.path: entry for entry in picked}
-        found = dict(self._originals)
+        originals = {entry.path: entry for entry in picked}
+        found = dict(originals)
         for path in list(found):
             folder = path
             while folder:
@@ -189,34 +187,13 @@ class PickedTree:
                     break
                 found[folder] = self._folder(index, folder, owner)
         found.setdefault(b"", self._folder(index, b"", owner))
-        self._entries = [_as_written(found[path], owner) for path in walk_order(found)]
+        entries = [_as_written(found[path], owner) for path in walk_order(found)]
+        super().__init__(index.tree, entries, originals)
 
     @staticmethod
     def _folder(index: TreeIndex, path: bytes, owner: tuple[int, int] | None) -> Entry:
         known = index.get(path) if owner is None else None
         return known or Entry(path, Kind.FOLDER, 0o755)
-
-    @property
-    def origin(self) -> Origin:
-        """Breadcrumb of the tree that they are of."""
-        return self._tree.origin
-
-    @property
-    def info(self) -> TreeInfo:
-        """What that tree says of itself."""
-        return self._tree.info
-
-    def entries(self) -> Iterator[Entry]:
-        """See :class:`~formats.core.tree.Tree`."""
-        return iter(self._entries)
-
-    def read(self, entry: Entry) -> Iterator[BytesLike]:
-        """See :class:`~formats.core.tree.Tree`."""
-        return self._tree.read(self._originals[entry.path])
-
-    def will_read(self, entries: Sequence[Entry]) -> None:
-        """See :class:`~formats.core.tree.Tree`."""
-        self._tree.will_read([self._originals[entry.path] for entry in entries])
 
 
 def _as_written(entry: Entry, owner: tuple[int, int] | None) -> Entry:

@@ -166,6 +166,17 @@ class PatternSet(Generic[_Value]):
         """Return the state at the root folder, once all patterns are there; None if none is."""
         return _state([self._root], {})
 
+    def covers(self, path: bytes) -> bool:
+        """Tell whether a pattern matches a path, or a folder that it is in."""
+        state = self.start()
+        for name in path.split(b"/"):
+            if state is None:
+                return False
+            if any(True for _ in state.values(name)):
+                return True
+            state = state.step(name)
+        return False
+
 
 def _expression(name: bytes) -> bytes:
     """Return the regular expression for one name of a pattern."""
@@ -224,11 +235,4 @@ class PathPatterns:
 
     def covers(self, folder: bytes) -> bool:
         """Tell whether the folder is dropped, or everything in it."""
-        state = self._patterns.start()
-        for name in folder.split(b"/"):
-            if state is None:
-                return False
-            if any(True for _ in state.values(name)):
-                return True
-            state = state.step(name)
-        return False
+        return self._patterns.covers(folder)

@@ -107,7 +107,7 @@ def _nothing(path: bytes) -> bool:
 def _selected(root: Content, mounted: Mounted) -> Selected:
     findings = mounted.findings
     if not root.is_root:
-        evidence = "it has no os-release, init or programs; its files are taken as they are"
+        evidence = "no two of os-release, init and programs are there; files are taken as they are"
         no_system = Finding("no-system", str(root.node.origin).encode(), Action.REPORTED, evidence)
         findings = (no_system, *findings)
     tree = RememberedTree(mounted.tree) if mounted.mounts else mounted.tree
